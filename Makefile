@@ -1,0 +1,53 @@
+# A thin front of CMake: everything is built in ./build.
+#
+#   make          builds                        make perf       times mem_alloc beside malloc/free
+#   make run      sets up, builds, main job     make perf_2.0   times mem_alloc_2.0 beside malloc/free
+#   make test     sets up, builds, tests        make fuzz       fuzzes until stopped
+#   make setup    installs what is missing      make stress     random threads at full speed
+#   make clean    removes all builds            make install    installs under PREFIX (/usr/local)
+
+.NOTPARALLEL:
+.PHONY: all build setup run test perf perf_2.0 fuzz stress clean format tidy install
+
+BUILD = build
+PREFIX = /usr/local
+
+all: build
+
+# Nothing is installed here: what is missing is named in one line.
+build:
+	@sh cmake/setup.sh --check
+	@sh cmake/build.sh $(BUILD)
+
+setup:
+	@sh cmake/setup.sh
+
+run: setup build
+	@sh cli/run.sh $(BUILD)
+
+test: setup build
+	@ctest --test-dir $(BUILD) -j2 --output-on-failure --no-label-summary
+
+perf: build
+	@sh bench/perf.sh $(BUILD) mem_alloc
+
+perf_2.0: build
+	@sh bench/perf.sh $(BUILD) mem_alloc_2.0
+
+fuzz: build
+	@$(BUILD)/bin/heapstorm fuzz mem_alloc_2.0
+
+stress: build
+	@$(BUILD)/bin/heapstorm stress mem_alloc_2.0
+
+install: build
+	@cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+format:
+	@git ls-files '*.[ch]' | xargs clang-format-19 -i
+
+tidy: build
+	@git ls-files 'alloc/*.c' 'harness/*.c' 'fuzz/*.c' 'cli/*.c' 'bench/*.c' | xargs clang-tidy-19 -p $(BUILD) --quiet
+
+clean:
+	@rm -rf build build-asan build-tsan build-fuzz build-coverage build-gcc

@@ -1,0 +1,148 @@
+#!/bin/sh
+# Sees to it that everything heapstorm is built and tested with is installed.
+#
+#   setup.sh           installs what is missing with apt-get (with sudo where not root) and says what; silent when nothing is missing.
+#                      Where that is not possible, prints the line to type and exits 3.
+#   setup.sh --check   installs nothing: exits 3 with one line on what is missing.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+packages=
+
+need() { # package...
+	packages="$packages $*"
+}
+
+need_program() { # program package
+	command -v "$1" >/dev/null || need "$2"
+}
+
+# Version $1 (1.2.3) is at least $2.$3?
+at_least() {
+	major=${1%%.*}
+	rest=${1#*.}
+	minor=${rest%%.*}
+	[ "$major" -gt "$2" ] || { [ "$major" -eq "$2" ] && [ "$minor" -ge "$3" ]; }
+}
+
+clang_package() { # the newest that the archive has
+	for version in 19 20 18 17 16; do
+		if apt-cache show "clang-$version" "libclang-rt-$version-dev" >/dev/null 2>&1; then
+			echo "clang-$version libclang-rt-$version-dev llvm-$version"
+			return
+		fi
+	done
+	echo clang-19 libclang-rt-19-dev llvm-19
+}
+
+missing() { # sets `packages`
+	packages=
+	if found=$(sh "$here/find_clang.sh"); then
+		clang=$(echo "$found" | sed -n 1p)
+		symbolizer=$(echo "$found" | sed -n 2p)
+		if [ -z "$symbolizer" ]; then
+			version=$("$clang" --version | sed -n 's/.*clang version \([0-9]*\).*/\1/p')
+			need "llvm-$version"
+		fi
+	else
+		need $(clang_package)
+	fi
+
+	if command -v cmake >/dev/null; then
+		version=$(cmake --version | sed -n 's/^cmake version //p')
+		at_least "$version" 3 25 || need cmake
+	else
+		need cmake
+	fi
+	need_program ninja ninja-build
+	need_program gcc gcc
+	need_program objcopy binutils
+	need_program make make
+	need_program gnuplot gnuplot-nox
+	need_program python3 python3
+	need_program perl perl
+	need_program git git
+	need_program sqlite3 sqlite3
+	need_program redis-server redis-server
+	need_program redis-benchmark redis-tools
+
+	# Headers are asked of a compiler, which knows where they may be.
+	for compiler in "${clang:-}" gcc; do
+		if [ -n "$compiler" ] && command -v "$compiler" >/dev/null; then
+			break
+		fi
+		compiler=
+	done
+	headers='stdlib.h libc6-dev cmocka.h libcmocka-dev cjson/cJSON.h libcjson-dev zstd.h libzstd-dev'
+	if [ -n "$compiler" ]; then
+		set -- $headers
+		source='#include <stddef.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+'
+		while [ $# -gt 0 ]; do
+			source="$source#if !__has_include(<$1>)
+missing $2
+#endif
+"
+			shift 2
+		done
+		need $(printf '%s' "$source" | "$compiler" -E -P -x c - 2>/dev/null | sed -n 's/^missing //p')
+	else
+		need libc6-dev libcmocka-dev libcjson-dev libzstd-dev
+	fi
+	packages=$(echo $packages)
+}
+
+missing
+[ -z "$packages" ] && exit 0
+
+root=
+[ "$(id -u)" = 0 ] || root="sudo "
+line="${root}apt-get install --no-install-recommends $packages"
+
+if [ "${1:-}" = --check ]; then
+	echo "heapstorm: missing: $packages (make setup)" >&2
+	exit 3
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "heapstorm: missing packages; on Debian: $line" >&2
+	exit 3
+fi
+if [ -n "$root" ] && { ! command -v sudo >/dev/null || { ! [ -t 0 ] && ! sudo -n true 2>/dev/null; }; }; then
+	echo "heapstorm: missing packages; type: $line" >&2
+	exit 3
+fi
+
+echo "heapstorm: installing $packages"
+# A database server of the tests is not to run as a service: a policy of 101 keeps dpkg from starting it.
+policy=/usr/sbin/policy-rc.d
+made_policy=
+case " $packages " in
+*" redis-server "*)
+	if ! [ -e $policy ] && printf '#!/bin/sh\nexit 101\n' | ${root}tee $policy >/dev/null && ${root}chmod +x $policy; then
+		made_policy=1
+	fi
+	;;
+esac
+cleanup() {
+	[ -z "$made_policy" ] || ${root}rm -f $policy
+}
+trap cleanup EXIT
+log=$(mktemp)
+if ! ${root}apt-get -qq update >"$log" 2>&1 ||
+	! { # The archive's list may have been empty before: the newest clang is looked up again.
+		missing
+		${root}env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $packages >>"$log" 2>&1
+	}; then
+	tail -n 20 "$log" >&2
+	rm -f "$log"
+	echo "heapstorm: could not install; type: $line" >&2
+	exit 3
+fi
+rm -f "$log"
+missing
+if [ -n "$packages" ]; then
+	echo "heapstorm: still missing: $packages" >&2
+	exit 3
+fi
