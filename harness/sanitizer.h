@@ -1,0 +1,34 @@
+/* What the engine asks of a sanitizer's runtime. The engine itself is never instrumented; without a runtime these do nothing. */
+#ifndef HEAPSTORM_HARNESS_SANITIZER_H
+#define HEAPSTORM_HARNESS_SANITIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+void __asan_poison_memory_region(const volatile void *address, size_t size) __attribute__((weak));
+void __asan_unpoison_memory_region(const volatile void *address, size_t size) __attribute__((weak));
+void *__asan_region_is_poisoned(void *start, size_t size) __attribute__((weak));
+void *__asan_get_report_address(void) __attribute__((weak));
+int __asan_get_report_access_type(void) __attribute__((weak));
+void __asan_set_error_report_callback(void (*callback)(const char *report)) __attribute__((weak));
+void __ubsan_get_current_report_data(const char **kind, const char **message, const char **file, unsigned *line,
+				     unsigned *column, char **address) __attribute__((weak));
+
+static inline bool sanitizer_has_asan(void)
+{
+	return __asan_poison_memory_region != NULL;
+}
+
+static inline void sanitizer_poison(const void *address, size_t size)
+{
+	if (__asan_poison_memory_region != NULL)
+		__asan_poison_memory_region(address, size);
+}
+
+static inline void sanitizer_unpoison(const void *address, size_t size)
+{
+	if (__asan_unpoison_memory_region != NULL)
+		__asan_unpoison_memory_region(address, size);
+}
+
+#endif

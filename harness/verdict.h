@@ -1,0 +1,100 @@
+/*
+ * Verdicts and oracles: the names that reports, JSON, corpus files and docs share, and the record of a run.
+ *
+ * A run writes into one `struct run_record` as it goes. The record usually lies in memory shared with a supervisor, so that whatever ends the
+ * run (a signal, a sanitizer, kill -9) leaves behind which operation was at work and what was known by then.
+ */
+#ifndef HEAPSTORM_HARNESS_VERDICT_H
+#define HEAPSTORM_HARNESS_VERDICT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Each verdict but CLEAN is also an oracle: what must hold is in docs/oracles.md. The order is that of reports. */
+enum verdict_kind {
+	VERDICT_CLEAN,
+	VERDICT_OVERLAP,
+	VERDICT_CORRUPTION,
+	VERDICT_REALLOC_LOST,
+	VERDICT_NOT_ZEROED,
+	VERDICT_MISALIGNED,
+	VERDICT_UNDERSIZED,
+	VERDICT_CONTRACT,
+	VERDICT_TOUCHED_LIVE,
+	VERDICT_INVARIANT,
+	VERDICT_LOST_MEMORY,
+	VERDICT_UNCOALESCED,
+	VERDICT_UNRECLAIMED,
+	VERDICT_RACE,
+	VERDICT_DEADLOCK,
+	VERDICT_STUCK,
+	VERDICT_FORK,
+	VERDICT_CRASH,
+	VERDICT_ABORT,
+	VERDICT_KINDS
+};
+
+const char *verdict_name(enum verdict_kind kind); /* "clean", "overlap", "realloc-lost", ... */
+
+/* False if no verdict has that name. */
+bool verdict_from_name(const char *name, enum verdict_kind *kind);
+
+/* One line: what must hold. */
+const char *verdict_meaning(enum verdict_kind kind);
+
+#define VERDICT_BLOCKS_MAX 4
+#define NO_OP UINT64_MAX /* no operation of the program: the checks at its end */
+
+/* A block that a verdict speaks of. */
+struct verdict_block {
+	uint64_t id;        /* unique in the run, from 1 */
+	uint64_t address;
+	uint64_t size;      /* bytes requested */
+	uint32_t label;     /* LABEL_NULL if nameless by then */
+	uint32_t thread;    /* who made it: thread ... */
+	uint64_t op;        /* ... and operation, from 0 */
+};
+
+struct verdict {
+	enum verdict_kind kind;
+	uint32_t thread;       /* where it was seen */
+	uint64_t op;           /* index in that thread, from 0; NO_OP: at the end of the program */
+	uint64_t address;      /* the offending byte or pointer, 0 if none */
+	uint32_t block_count;
+	struct verdict_block blocks[VERDICT_BLOCKS_MAX]; /* the first is the victim where there is one */
+	char message[512];     /* one sentence, no newline */
+};
+
+#define MAP_CELLS_MAX 24 /* regions of the neighbourhood that are kept for the report's map */
+
+/* A stretch of memory beside the offending address, for the map in a report. */
+struct map_cell {
+	uint64_t start, size;
+	uint8_t kind;       /* enum region_kind, or MAP_CELL_UNKNOWN */
+	uint32_t label;     /* of the live block there, LABEL_NULL if none */
+	bool guilty;
+};
+#define MAP_CELL_UNKNOWN 255
+
+enum run_state { RUN_NOT_STARTED, RUN_RUNNING, RUN_FINISHED };
+
+struct run_record {
+	uint32_t magic, size;        /* RUN_RECORD_MAGIC, sizeof(struct run_record) */
+	uint32_t state;              /* enum run_state */
+	char allocator[64];          /* under test at the moment */
+	uint64_t steps;              /* grows with every operation: no growth is no progress */
+	uint32_t thread;             /* at work now or last */
+	uint64_t op;
+	uint64_t programs;           /* finished programs (fuzzing: inputs) */
+	uint64_t operations;         /* operations executed, all programs */
+	uint64_t operations_by_kind[32]; /* indexed by enum op_kind */
+	uint64_t checks[VERDICT_KINDS];  /* how often each oracle ran; index VERDICT_CLEAN unused */
+	uint64_t faults_injected;
+	struct verdict verdict;      /* CLEAN until something is found; the first finding stays */
+	uint32_t map_count;
+	struct map_cell map[MAP_CELLS_MAX];
+};
+#define RUN_RECORD_MAGIC 0x48535231u /* "HSR1" */
+
+#endif
