@@ -16,3 +16,46 @@ function(heapstorm_existing variable)
 	endforeach()
 	set(${variable} "${existing}" PARENT_SCOPE)
 endfunction()
+
+# heapstorm_bundle(NAME VARIANT SOURCE... [KEEP PATTERN...] [CFLAGS FLAG...])
+#
+# Makes the bundle NAME (a C identifier) of an allocator in a variant (plain, asan, fuzz, tsan: cmake/bundle_allocator.sh) out of the
+# sources, and the target heapstorm_bundle_NAME_VARIANT that brings it to whoever links with it.
+function(heapstorm_bundle name variant)
+	cmake_parse_arguments(PARSE_ARGV 2 bundle "" "" "KEEP;CFLAGS")
+	set(sources)
+	foreach(source ${bundle_UNPARSED_ARGUMENTS})
+		get_filename_component(source "${source}" ABSOLUTE)
+		list(APPEND sources "${source}")
+	endforeach()
+	list(TRANSFORM bundle_KEEP PREPEND "--keep;")
+	list(JOIN bundle_CFLAGS " " cflags)
+	set(script "${CMAKE_SOURCE_DIR}/cmake/bundle_allocator.sh")
+	set(support "${CMAKE_SOURCE_DIR}/harness/bundle")
+	set(object "${CMAKE_BINARY_DIR}/bundles/${name}.${variant}.o")
+	set(target heapstorm_bundle_${name}_${variant})
+	file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/bundles")
+	add_custom_command(
+		OUTPUT "${object}"
+		COMMAND sh "${script}" --name ${name} --variant ${variant} --cc "${CMAKE_C_COMPILER}" --out "${object}"
+			--depfile "${object}.d" --cflags "-Wall -Wextra -Werror ${cflags}" ${bundle_KEEP} -- ${sources}
+		DEPENDS ${sources} "${script}" "${support}/begin.c" "${support}/end.c" "${support}/bundle.h" "${support}/bundle.ld"
+		DEPFILE "${object}.d"
+		COMMENT "Bundling ${name} (${variant})"
+		VERBATIM)
+	add_custom_target(${target}_object DEPENDS "${object}")
+	add_library(${target} INTERFACE)
+	target_sources(${target} INTERFACE "${object}")
+	add_dependencies(${target} ${target}_object)
+endfunction()
+
+# Adds the runtime of a variant to an executable.
+function(heapstorm_link_variant target variant)
+	if(variant STREQUAL asan)
+		target_link_options(${target} PRIVATE -fsanitize=address,undefined)
+	elseif(variant STREQUAL fuzz)
+		target_link_options(${target} PRIVATE -fsanitize=fuzzer,address,undefined)
+	elseif(variant STREQUAL tsan)
+		target_link_options(${target} PRIVATE -fsanitize=thread)
+	endif()
+endfunction()
