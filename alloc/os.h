@@ -30,6 +30,12 @@ bool os_unmap(void *start, size_t size);
  */
 void *os_remap(void *start, size_t old_size, size_t new_size, bool may_move);
 
+/*
+ * Moves the pages of the mapping [from, from + size) over [to, to + size), which lies in another mapping and loses its contents. `from` is
+ * no longer mapped then. False with errno ENOMEM: both are as they were.
+ */
+bool os_move(void *from, void *to, size_t size);
+
 /* Gives the pages of [start, start + size) back but keeps the addresses; they read as zero next. Keeps errno. False when refused. */
 bool os_purge(void *start, size_t size);
 
