@@ -26,7 +26,7 @@ run: setup build
 	@sh cli/run.sh $(BUILD)
 
 test: setup build
-	@ctest --test-dir $(BUILD) -j2 --output-on-failure --no-label-summary
+	@cd $(BUILD) && ctest -j2 --output-on-failure --no-label-summary
 
 perf: build
 	@sh bench/perf.sh $(BUILD) mem_alloc
