@@ -257,6 +257,30 @@ struct op *program_append(struct program *program, size_t thread, struct op op)
 	return place;
 }
 
+void program_insert(struct program *program, size_t thread, size_t place, const struct op *ops, size_t count)
+{
+	struct thread_program *t;
+
+	if (count == 0)
+		return;
+	program_reserve(program, thread, count);
+	t = &program->threads[thread];
+	memmove(t->ops + place + count, t->ops + place, (t->count - place) * sizeof(*t->ops));
+	for (size_t i = 0; i < count; i++)
+		t->ops[place + i] = op_normalized(ops[i]);
+	t->count += count;
+}
+
+void program_remove(struct program *program, size_t thread, size_t place, size_t count)
+{
+	struct thread_program *t = &program->threads[thread];
+
+	if (count == 0)
+		return;
+	t->count -= count;
+	memmove(t->ops + place, t->ops + place + count, (t->count - place) * sizeof(*t->ops));
+}
+
 void program_add_fault(struct program *program, uint64_t n)
 {
 	size_t place = program->fault_count;

@@ -118,6 +118,12 @@ void program_require_thread(struct program *program, size_t thread);
 /* The same, and the next `ops` operations of `thread` can be appended without allocating. */
 void program_reserve(struct program *program, size_t thread, size_t ops);
 
+/* Puts `count` operations (not part of `program`) before the one at `place` (at most the thread's count). */
+void program_insert(struct program *program, size_t thread, size_t place, const struct op *ops, size_t count);
+
+/* Takes out `count` operations from `place` on; all of them must be there. */
+void program_remove(struct program *program, size_t thread, size_t place, size_t count);
+
 /* Keeps `faults` ascending; a number that is there already is not added again. */
 void program_add_fault(struct program *program, uint64_t n);
 void program_add_preemption(struct program *program, struct preemption preemption);
