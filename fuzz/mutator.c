@@ -1097,9 +1097,9 @@ static const struct {
 	mutation *apply;
 	unsigned weight;
 } mutations[] = {
-	{insert_ops, 16},      {insert_pattern, 14}, {remove_ops, 10},   {duplicate_ops, 8}, {move_ops, 6},     {swap_ops, 4},        {retarget, 8},
+	{insert_ops, 14},      {insert_pattern, 9}, {remove_ops, 20},   {duplicate_ops, 8}, {move_ops, 6},     {swap_ops, 4},        {retarget, 8},
 	{change_size, 14},     {change_all_sizes, 4}, {change_alignment, 4}, {change_kind, 6},   {reorder_frees, 6}, {move_free, 6},
-	{change_faults, 4}, {change_threads, 10}, {change_schedule, 8}, {cut_tail, 1},
+	{change_faults, 4}, {change_threads, 10}, {change_schedule, 8}, {cut_tail, 2},
 };
 #define MUTATIONS (sizeof(mutations) / sizeof(mutations[0]))
 
