@@ -192,17 +192,25 @@ size_t program_encoded_size(const struct program *program);
 
 /* ---- CS:APP malloc-lab traces, rep.c ---- */
 
-/* Reads a `.rep` trace: 4 header numbers, then `a id size`, `r id size`, `f id`. */
+/*
+ * Reads a `.rep` trace: 4 header numbers (suggested heap size, number of ids, number of operations, weight), then `a ID SIZE`, `r ID SIZE`,
+ * `f ID`, all separated by blanks or newlines. An id becomes the label of its number; `f -1` frees NULL.
+ */
 bool program_parse_rep(const char *text, size_t length, struct program *program, struct parse_error *error);
+
+/* Whether a text begins like a `.rep` trace: four numbers, then an operation or the end. */
+bool program_is_rep(const char *text, size_t length);
 
 /* ---- Any file, load.c ---- */
 
 enum program_format { FORMAT_TEXT, FORMAT_BYTES, FORMAT_REP, FORMAT_TRACE };
 
 /*
- * Reads a file and tells its format by content: text begins with `heapstorm`, a recording with the trace magic (trace.h), a `.rep` trace is
- * told by its four header numbers, everything else is bytes. On failure returns false with one line in `message`: `FILE:LINE:COLUMN: what`
- * for what is wrong inside, `FILE: reason` for a file that cannot be read.
+ * Reads a file and tells its format by content: text begins with `heapstorm` (comments and blank lines may precede it), a recording with the trace magic
+ * (trace.h), a `.rep` trace with its four header numbers; what has none of these is text or `.rep` if its name ends in `.heap` or `.rep`, so that it is
+ * told what is wrong with it, and bytes otherwise. On failure returns false with one line in `message`: `FILE:LINE:COLUMN: what` for what is wrong
+ * inside, `FILE: reason` for a file that cannot be read or a damaged recording. On success `message` is empty, or a warning in the same
+ * form: a recording that is cut off is read up to the cut.
  */
 bool program_load(const char *path, struct program *program, enum program_format *format, char *message, size_t message_size);
 
