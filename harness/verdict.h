@@ -66,6 +66,8 @@ struct verdict {
 	char message[512];     /* one sentence, no newline */
 };
 
+#define RUN_INPUT_MAX 65536
+
 #define MAP_CELLS_MAX 24 /* regions of the neighbourhood that are kept for the report's map */
 
 /* A stretch of memory beside the offending address, for the map in a report. */
@@ -94,6 +96,8 @@ struct run_record {
 	struct verdict verdict;      /* CLEAN until something is found; the first finding stays */
 	uint32_t map_count;
 	struct map_cell map[MAP_CELLS_MAX];
+	uint32_t input_size;         /* fuzzing: the input at work, so that whatever kills the process cannot lose it */
+	uint8_t input[RUN_INPUT_MAX];
 };
 #define RUN_RECORD_MAGIC 0x48535231u /* "HSR1" */
 

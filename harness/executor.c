@@ -1,0 +1,1039 @@
+#define _GNU_SOURCE
+#include "executor.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arena.h"
+#include "blocks.h"
+#include "heap_check.h"
+#include "sanitizer.h"
+
+/* A value that no call sets: what is left of it was not touched. */
+#define ERRNO_UNTOUCHED 4095
+
+/* Without an arena nobody knows why a large request was refused. */
+#define SURELY_AVAILABLE ((size_t)64 << 20)
+
+/* Rounds of a deep run: the footprint must have reached its highest in the first ones. */
+#define PLATEAU_ROUNDS 12
+#define PLATEAU_WARM_UP 6
+
+#define FORK_TIMEOUT_SECONDS 5
+
+enum thread_state {
+	THREAD_ABSENT, /* not spawned */
+	THREAD_READY,
+	THREAD_WAITING, /* for an event */
+	THREAD_JOINING,
+	THREAD_ENDED,
+};
+
+struct executor_thread {
+	struct executor *executor;
+	uint32_t number;
+	enum thread_state state;
+	uint32_t waits_for; /* event or thread */
+	bool reaped;        /* joined by the engine */
+	pthread_t handle;
+	sem_t token;
+};
+
+struct executor {
+	struct run_record *record;
+	struct blocks blocks;
+	const struct subject *subject;
+	const struct allocator *allocator;
+	const struct program *program;
+	const struct run_options *options;
+	uint32_t oracles;
+	unsigned round;
+	bool failed;
+	bool arena;
+	uint64_t faults_before, refusals_before; /* at the start of the operation */
+	uint8_t *outcomes[PROGRAM_THREADS_MAX];
+	struct executor_thread threads[PROGRAM_THREADS_MAX];
+	uint32_t events[PROGRAM_EVENTS_MAX];
+	size_t event_limit; /* events below it were signalled in this round */
+	uint32_t just_ended; /* thread whose destructors may still run, plus 1 */
+	struct finding finding;
+};
+
+static struct executor *watched; /* for handlers: they have no other way to it */
+
+struct executor *executor_create(struct run_record *record)
+{
+	struct executor *executor = mmap(NULL, sizeof *executor, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (executor == MAP_FAILED || !blocks_open(&executor->blocks))
+		return NULL;
+	executor->record = record;
+	record->magic = RUN_RECORD_MAGIC;
+	record->size = sizeof *record;
+	for (uint32_t i = 0; i < PROGRAM_THREADS_MAX; i++) {
+		executor->threads[i].executor = executor;
+		executor->threads[i].number = i;
+		sem_init(&executor->threads[i].token, 0, 0);
+	}
+	return executor;
+}
+
+/* ---- Findings ---- */
+
+static void describe_block(const struct executor *executor, uint32_t index, struct verdict *verdict)
+{
+	const struct block *const block = &executor->blocks.records[index];
+
+	if (index == 0 || verdict->block_count == VERDICT_BLOCKS_MAX)
+		return;
+	verdict->blocks[verdict->block_count++] = (struct verdict_block){
+		.id = block->id,
+		.address = (uintptr_t)block->address,
+		.size = block->requested,
+		.label = block->label,
+		.thread = block->thread,
+		.op = block->op,
+	};
+}
+
+/* Puts executor->finding into the record, if it is the first. Always false. */
+static bool report_finding(struct executor *executor)
+{
+	struct run_record *const record = executor->record;
+	struct verdict *const verdict = &record->verdict;
+	const struct finding *const finding = &executor->finding;
+
+	executor->failed = true;
+	if (verdict->kind != VERDICT_CLEAN)
+		return false;
+	verdict->thread = record->thread;
+	verdict->op = record->op;
+	verdict->address = finding->address;
+	verdict->block_count = 0;
+	describe_block(executor, finding->victim, verdict);
+	describe_block(executor, finding->other, verdict);
+	memcpy(verdict->message, finding->message, sizeof verdict->message);
+	__atomic_store_n(&verdict->kind, finding->kind, __ATOMIC_RELEASE);
+	return false;
+}
+
+static bool fail(struct executor *executor)
+{
+	const bool first = executor->record->verdict.kind == VERDICT_CLEAN;
+
+	report_finding(executor);
+	/* Last, since the heap may be in ruins: a crash in the walk finds the verdict in place. */
+	if (first)
+		heap_map(executor->allocator, &executor->blocks, &executor->finding, executor->record);
+	return false;
+}
+
+__attribute__((format(printf, 5, 6))) static bool fail_with(struct executor *executor, enum verdict_kind kind,
+							     const void *address, uint32_t victim, const char *format, ...)
+{
+	va_list arguments;
+
+	if ((executor->oracles & ORACLE(kind)) == 0)
+		return true;
+	executor->finding.kind = kind;
+	executor->finding.address = (uintptr_t)address;
+	executor->finding.victim = victim;
+	executor->finding.other = 0;
+	va_start(arguments, format);
+	vsnprintf(executor->finding.message, sizeof executor->finding.message, format, arguments);
+	va_end(arguments);
+	return fail(executor);
+}
+
+/* ---- Calls ---- */
+
+/* What the operation asks of the standard. */
+struct request {
+	size_t size;
+	size_t alignment; /* 0: the natural one */
+	bool overflows;   /* count * size does not fit: the call has to fail */
+	bool zeroed;
+	bool bad_alignment;
+	bool posix; /* posix_memalign: returns its error */
+};
+
+static bool exceeds(size_t size)
+{
+	return size > PTRDIFF_MAX;
+}
+
+static void begin_call(struct executor *executor)
+{
+	if (executor->arena) {
+		executor->faults_before = arena_counts()->faults;
+		executor->refusals_before = arena_counts()->refusals;
+	}
+}
+
+/* True if the OS refused something during the call. */
+static bool os_refused(const struct executor *executor)
+{
+	return executor->arena && (arena_counts()->faults != executor->faults_before ||
+				   arena_counts()->refusals != executor->refusals_before);
+}
+
+/* NULL came back: must it, may it, and is errno right? */
+static bool check_null(struct executor *executor, const struct request *request, int error, const char *name)
+{
+	const struct contract *const contract = &executor->allocator->contract;
+
+	executor->record->checks[VERDICT_CONTRACT]++;
+	if (request->bad_alignment) {
+		if (error != EINVAL && (request->posix || contract->bad_alignment_fails == CONTRACT_YES))
+			return fail_with(executor, VERDICT_CONTRACT, NULL, 0,
+					 "%s refused the alignment %zu with error %d (%s) where EINVAL is due", name,
+					 request->alignment, error, strerror(error));
+		return true;
+	}
+	if (request->size == 0 && !request->overflows && contract->malloc_zero_is_block != CONTRACT_YES)
+		return true;
+	if (error != ENOMEM)
+		return fail_with(executor, VERDICT_CONTRACT, NULL, 0,
+				 "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name, request->size,
+				 error == ERRNO_UNTOUCHED ? 0 : error);
+	if (request->overflows || exceeds(request->size) || os_refused(executor))
+		return true;
+	if (!executor->arena && request->size + request->alignment > SURELY_AVAILABLE)
+		return true;
+	return fail_with(executor, VERDICT_CONTRACT, NULL, 0,
+			 "%s of %zu bytes returned NULL though the OS refused nothing", name, request->size);
+}
+
+/* Alignment that any object of this size may need. */
+static size_t natural_alignment(const struct executor *executor, size_t size)
+{
+	size_t alignment = _Alignof(max_align_t);
+
+	while (alignment > size && alignment > 1)
+		alignment /= 2;
+	if (executor->allocator->contract.small_alignment > alignment)
+		alignment = executor->allocator->contract.small_alignment;
+	return alignment;
+}
+
+static uint32_t label_block(const struct executor *executor, uint32_t label)
+{
+	return label == LABEL_NULL ? 0 : executor->blocks.labels[label];
+}
+
+static void bind_label(struct executor *executor, uint32_t label, uint32_t index)
+{
+	uint32_t *const entry = &executor->blocks.labels[label];
+
+	/* The old block lives on without a name. */
+	if (*entry != 0)
+		executor->blocks.records[*entry].label = LABEL_NULL;
+	*entry = index;
+	if (index != 0)
+		executor->blocks.records[index].label = label;
+}
+
+/* Takes in what a call returned. */
+static bool take_result(struct executor *executor, const struct op *op, const struct request *request, void *address,
+			int error, enum outcome *outcome)
+{
+	const char *const name = op_kind_name(op->kind);
+	struct run_record *const record = executor->record;
+	uint32_t index;
+
+	*outcome = address != NULL ? OUTCOME_BLOCK : OUTCOME_NULL;
+	if (address == NULL) {
+		bind_label(executor, op->result, 0);
+		return check_null(executor, request, error, name);
+	}
+	record->checks[VERDICT_CONTRACT]++;
+	if (request->overflows || exceeds(request->size))
+		return fail_with(executor, VERDICT_CONTRACT, address, 0,
+				 "%s returned %p for more bytes than any object can have", name, address);
+	if (request->bad_alignment &&
+	    (request->posix || executor->allocator->contract.bad_alignment_fails == CONTRACT_YES))
+		return fail_with(executor, VERDICT_CONTRACT, address, 0, "%s accepted the alignment %zu", name,
+				 request->alignment);
+	index = blocks_add(&executor->blocks, address, request->size,
+			   request->alignment == 0 || request->bad_alignment ? natural_alignment(executor, request->size)
+									      : request->alignment,
+			   request->zeroed, executor->allocator->contract.malloc_zero_is_block == CONTRACT_YES,
+			   executor->oracles, record, &executor->finding);
+	if (index == 0)
+		return fail(executor);
+	executor->blocks.records[index].thread = record->thread;
+	executor->blocks.records[index].op = record->op;
+	bind_label(executor, op->result, index);
+	return true;
+}
+
+static bool is_power_of_two(size_t n)
+{
+	return n != 0 && (n & (n - 1)) == 0;
+}
+
+static bool run_plain_allocation(struct executor *executor, const struct op *op, enum outcome *outcome)
+{
+	const struct allocator *const allocator = executor->allocator;
+	struct request request = {.size = op->size};
+	void *address = NULL;
+	int error = ERRNO_UNTOUCHED;
+
+	errno = ERRNO_UNTOUCHED;
+	switch (op->kind) {
+	case OP_MALLOC:
+		address = allocator->malloc(op->size);
+		break;
+	case OP_CALLOC:
+		if (allocator->calloc == NULL)
+			return true;
+		request.overflows = __builtin_mul_overflow(op->count, op->size, &request.size);
+		request.zeroed = true;
+		address = allocator->calloc(op->count, op->size);
+		break;
+	case OP_ALIGNED_ALLOC:
+	case OP_MEMALIGN: {
+		void *(*const function)(size_t, size_t) =
+			op->kind == OP_MEMALIGN ? allocator->memalign : allocator->aligned_alloc;
+
+		if (function == NULL)
+			return true;
+		request.alignment = op->alignment;
+		request.bad_alignment = !is_power_of_two(op->alignment);
+		if (request.bad_alignment && allocator->contract.bad_alignment_fails == CONTRACT_OPEN)
+			return true;
+		address = function(op->alignment, op->size);
+		break;
+	}
+	default: {
+		void *result = &request;
+
+		if (allocator->posix_memalign == NULL)
+			return true;
+		request.alignment = op->alignment;
+		request.posix = true;
+		request.bad_alignment = !is_power_of_two(op->alignment) || op->alignment % sizeof(void *) != 0;
+		error = allocator->posix_memalign(&result, op->alignment, op->size);
+		address = error == 0 ? result : NULL;
+		return take_result(executor, op, &request, address, error, outcome);
+	}
+	}
+	error = errno;
+	return take_result(executor, op, &request, address, error, outcome);
+}
+
+/* realloc of a live block. */
+static bool realloc_block(struct executor *executor, const struct op *op, struct request *request, uint32_t old,
+			  enum outcome *outcome)
+{
+	const struct allocator *const allocator = executor->allocator;
+	struct blocks *const blocks = &executor->blocks;
+	const struct block before = blocks->records[old];
+	const size_t kept = before.requested < request->size ? before.requested : request->size;
+	void *address;
+	int error;
+
+	if (!blocks_verify(blocks, old, before.size, VERDICT_CORRUPTION, executor->oracles, executor->record,
+			   &executor->finding) ||
+	    !blocks_release(blocks, old, executor->oracles, &executor->finding))
+		return fail(executor);
+	errno = ERRNO_UNTOUCHED;
+	address = op->kind == OP_REALLOC ? allocator->realloc(before.address, op->size)
+					 : allocator->reallocarray(before.address, op->count, op->size);
+	error = errno;
+	if (address == NULL) {
+		*outcome = OUTCOME_NULL;
+		if (request->size == 0 && !request->overflows && allocator->contract.realloc_zero == REALLOC_ZERO_FREES) {
+			blocks_forget(blocks, old);
+			if (before.label != LABEL_NULL)
+				blocks->labels[before.label] = 0;
+			bind_label(executor, op->result, 0);
+			return true;
+		}
+		if (!blocks_restore(blocks, old, executor->oracles, &executor->finding) ||
+		    !blocks_verify(blocks, old, before.size, VERDICT_REALLOC_LOST, executor->oracles, executor->record,
+				   &executor->finding))
+			return fail(executor);
+		if (op->result != before.label)
+			bind_label(executor, op->result, 0);
+		return check_null(executor, request, error, op_kind_name(op->kind));
+	}
+	/* What was kept is looked at through the old record at the new address. */
+	blocks->records[old].address = address;
+	if (!request->overflows && (uintptr_t)address >> 47 == 0 &&
+	    !blocks_verify(blocks, old, kept, VERDICT_REALLOC_LOST, executor->oracles, executor->record,
+			   &executor->finding)) {
+		blocks->records[old].address = before.address;
+		return fail(executor);
+	}
+	blocks_forget(blocks, old);
+	if (before.label != LABEL_NULL)
+		blocks->labels[before.label] = 0;
+	return take_result(executor, op, request, address, error, outcome);
+}
+
+static bool run_realloc(struct executor *executor, const struct op *op, enum outcome *outcome)
+{
+	const struct allocator *const allocator = executor->allocator;
+	const uint32_t old = label_block(executor, op->block);
+	struct request request = {.size = op->size};
+
+	if (op->kind == OP_REALLOCARRAY)
+		request.overflows = __builtin_mul_overflow(op->count, op->size, &request.size);
+	if (op->kind == OP_REALLOC ? allocator->realloc == NULL : allocator->reallocarray == NULL)
+		return true;
+	if (old != 0) {
+		if (request.size == 0 && !request.overflows && allocator->contract.realloc_zero == REALLOC_ZERO_OPEN)
+			return true;
+		return realloc_block(executor, op, &request, old, outcome);
+	}
+	errno = ERRNO_UNTOUCHED;
+	void *const address = op->kind == OP_REALLOC ? allocator->realloc(NULL, op->size)
+						     : allocator->reallocarray(NULL, op->count, op->size);
+
+	return take_result(executor, op, &request, address, errno, outcome);
+}
+
+/* Frees a live block, its label too. */
+static bool free_block(struct executor *executor, uint32_t index)
+{
+	struct blocks *const blocks = &executor->blocks;
+	const struct block block = blocks->records[index];
+
+	if (!blocks_verify(blocks, index, block.size, VERDICT_CORRUPTION, executor->oracles, executor->record,
+			   &executor->finding) ||
+	    !blocks_release(blocks, index, executor->oracles, &executor->finding))
+		return fail(executor);
+	if (block.label != LABEL_NULL)
+		blocks->labels[block.label] = 0;
+	errno = ERRNO_UNTOUCHED;
+	executor->allocator->free(block.address);
+	const int error = errno;
+
+	blocks_forget(blocks, index);
+	if (executor->allocator->contract.free_keeps_errno == CONTRACT_YES) {
+		executor->record->checks[VERDICT_CONTRACT]++;
+		if (error != ERRNO_UNTOUCHED)
+			return fail_with(executor, VERDICT_CONTRACT, block.address, 0, "free changed errno to %d (%s)", error,
+					 strerror(error));
+	}
+	return true;
+}
+
+static bool run_usable_size(struct executor *executor, uint32_t index)
+{
+	const struct allocator *const allocator = executor->allocator;
+	struct blocks *const blocks = &executor->blocks;
+	size_t usable;
+
+	if (allocator->malloc_usable_size == NULL)
+		return true;
+	executor->record->checks[VERDICT_UNDERSIZED]++;
+	if (index == 0) {
+		usable = allocator->malloc_usable_size(NULL);
+		return usable == 0 || fail_with(executor, VERDICT_CONTRACT, NULL, 0,
+						"malloc_usable_size(NULL) is %zu, not 0", usable);
+	}
+	const struct block *const block = &blocks->records[index];
+
+	usable = allocator->malloc_usable_size(block->address);
+	if (usable < block->requested)
+		return fail_with(executor, VERDICT_UNDERSIZED, block->address, index,
+				 "malloc_usable_size is %zu for a block of %zu bytes", usable, block->requested);
+	if (allocator->contract.usable_is_writable != CONTRACT_YES || usable <= block->size)
+		return true;
+	return blocks_extend(blocks, index, usable, executor->oracles, executor->record, &executor->finding) ||
+	       fail(executor);
+}
+
+static bool run_touch(struct executor *executor, uint32_t index)
+{
+	struct blocks *const blocks = &executor->blocks;
+
+	if (index == 0)
+		return true;
+	if (!blocks_verify(blocks, index, blocks->records[index].size, VERDICT_CORRUPTION, executor->oracles,
+			   executor->record, &executor->finding))
+		return fail(executor);
+	blocks_rewrite(blocks, index);
+	return true;
+}
+
+/* ---- fork ---- */
+
+/* In the child: small and larger blocks, and one that the parent made. Exits 0 if all went well. */
+static void run_fork_child(struct executor *executor)
+{
+	const struct allocator *const allocator = executor->allocator;
+	void *blocks[16];
+
+	for (unsigned i = 0; i < 16; i++) {
+		const size_t size = (size_t)24 << i;
+
+		blocks[i] = allocator->malloc(size);
+		if (blocks[i] == NULL)
+			_exit(10);
+		((volatile char *)blocks[i])[0] = (char)i;
+		((volatile char *)blocks[i])[size - 1] = (char)i;
+	}
+	for (uint32_t i = 1; i < executor->blocks.limit; i++) {
+		if (executor->blocks.records[i].address == NULL)
+			continue;
+		if (!blocks_release(&executor->blocks, i, executor->oracles, &executor->finding))
+			_exit(11);
+		allocator->free(executor->blocks.records[i].address);
+		break;
+	}
+	for (unsigned i = 0; i < 16; i++)
+		allocator->free(blocks[i]);
+	_exit(0);
+}
+
+static bool run_fork(struct executor *executor)
+{
+	struct timespec pause = {.tv_nsec = 1000 * 1000};
+	int status = 0;
+	pid_t child, ended = 0;
+
+	executor->record->checks[VERDICT_FORK]++;
+	/* A fault in the child would be the harness's own doing. */
+	child = fork();
+	if (child == 0) {
+		/* What happens here is told by the exit status; the shared record is the parent's. */
+		signal(SIGABRT, SIG_DFL);
+		signal(SIGSEGV, SIG_DFL);
+		if (executor->arena)
+			arena_set_faults(NULL, 0);
+		run_fork_child(executor);
+	}
+	if (child < 0)
+		return true;
+	for (int i = 0; i < FORK_TIMEOUT_SECONDS * 1000 && ended == 0; i++) {
+		ended = waitpid(child, &status, WNOHANG);
+		if (ended == 0)
+			nanosleep(&pause, NULL);
+	}
+	if (ended == 0) {
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		return fail_with(executor, VERDICT_FORK, NULL, 0, "the child of a fork hung in the allocator");
+	}
+	if (WIFSIGNALED(status))
+		return fail_with(executor, VERDICT_FORK, NULL, 0, "the child of a fork was killed by signal %d (%s)",
+				 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (WEXITSTATUS(status) != 0)
+		return fail_with(executor, VERDICT_FORK, NULL, 0, "the child of a fork could not allocate and free");
+	return true;
+}
+
+/* ---- Threads ---- */
+
+static bool run_thread_ops(struct executor_thread *thread);
+
+static bool is_ended(const struct executor *executor, uint32_t number)
+{
+	return executor->threads[number].state == THREAD_ENDED || executor->threads[number].state == THREAD_ABSENT;
+}
+
+static bool can_run(struct executor *executor, const struct executor_thread *thread)
+{
+	switch (thread->state) {
+	case THREAD_READY:
+		return true;
+	case THREAD_WAITING:
+		return executor->events[thread->waits_for] > 0;
+	case THREAD_JOINING:
+		return is_ended(executor, thread->waits_for);
+	default:
+		return false;
+	}
+}
+
+/* Chooses who goes on. NULL: all have ended. */
+static struct executor_thread *choose_next(struct executor *executor)
+{
+	struct executor_thread *blocked = NULL;
+
+	for (size_t i = 0; i < executor->program->thread_count; i++) {
+		struct executor_thread *const thread = &executor->threads[i];
+
+		if (can_run(executor, thread))
+			return thread;
+		if (blocked == NULL && (thread->state == THREAD_WAITING || thread->state == THREAD_JOINING))
+			blocked = thread;
+	}
+	/* A program that would hang by itself does not: its lowest blocked thread goes on. */
+	if (blocked != NULL)
+		blocked->state = THREAD_READY;
+	return blocked;
+}
+
+/* Waits until the destructors of the thread that ended last have run. */
+static void reap_ended(struct executor *executor)
+{
+	if (executor->just_ended == 0)
+		return;
+	struct executor_thread *const ended = &executor->threads[executor->just_ended - 1];
+
+	executor->just_ended = 0;
+	if (ended->number != 0 && !ended->reaped) {
+		pthread_join(ended->handle, NULL);
+		ended->reaped = true;
+	}
+}
+
+static void await_token(struct executor_thread *thread)
+{
+	while (sem_wait(&thread->token) != 0)
+		;
+	reap_ended(thread->executor);
+	thread->executor->record->thread = thread->number;
+}
+
+/* Blocks the thread until it is chosen again. */
+static void yield_token(struct executor_thread *thread)
+{
+	struct executor *const executor = thread->executor;
+	struct executor_thread *const next = choose_next(executor);
+	const uint64_t op = executor->record->op;
+
+	if (next != thread) {
+		sem_post(&next->token);
+		await_token(thread);
+		executor->record->op = op;
+	}
+	if (thread->state == THREAD_WAITING && executor->events[thread->waits_for] > 0)
+		executor->events[thread->waits_for]--;
+	thread->state = THREAD_READY;
+}
+
+static void *thread_main(void *argument)
+{
+	struct executor_thread *const thread = argument;
+	struct executor *const executor = thread->executor;
+	struct executor_thread *next;
+
+	await_token(thread);
+	if (!run_thread_ops(thread)) {
+		/* Main returns the verdict; the heap is not touched any more, not even by this thread's destructors. */
+		sem_post(&executor->threads[0].token);
+		for (;;)
+			pause();
+	}
+	thread->state = THREAD_ENDED;
+	executor->just_ended = thread->number + 1;
+	executor->record->op = NO_OP;
+	next = choose_next(executor);
+	sem_post(&next->token);
+	return NULL;
+}
+
+static void run_spawn(struct executor *executor, uint32_t number)
+{
+	struct executor_thread *const thread = &executor->threads[number];
+	pthread_attr_t attributes;
+
+	if (number == 0 || number >= executor->program->thread_count || thread->state != THREAD_ABSENT)
+		return;
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, 256 * 1024);
+	thread->reaped = false;
+	if (pthread_create(&thread->handle, &attributes, thread_main, thread) != 0) {
+		perror("heapstorm: no thread");
+		exit(3);
+	}
+	pthread_attr_destroy(&attributes);
+	thread->state = THREAD_READY;
+}
+
+static void run_join(struct executor_thread *self, uint32_t number)
+{
+	struct executor *const executor = self->executor;
+
+	if (number >= executor->program->thread_count || number == self->number || is_ended(executor, number))
+		return;
+	self->state = THREAD_JOINING;
+	self->waits_for = number;
+	yield_token(self);
+}
+
+static void run_wait(struct executor_thread *self, uint32_t event)
+{
+	if (self->executor->events[event] > 0) {
+		self->executor->events[event]--;
+		return;
+	}
+	self->state = THREAD_WAITING;
+	self->waits_for = event;
+	yield_token(self);
+}
+
+/* Main has ended: the others run on until all have. */
+static void join_all(struct executor *executor)
+{
+	struct executor_thread *const main_thread = &executor->threads[0];
+
+	for (uint32_t i = 1; i < executor->program->thread_count; i++) {
+		while (executor->threads[i].state != THREAD_ABSENT && executor->threads[i].state != THREAD_ENDED &&
+		       !executor->failed)
+			run_join(main_thread, i);
+	}
+	executor->record->thread = 0;
+}
+
+static bool run_op(struct executor_thread *thread, const struct op *op, enum outcome *outcome)
+{
+	struct executor *const executor = thread->executor;
+
+	begin_call(executor);
+	switch ((enum op_kind)op->kind) {
+	case OP_MALLOC:
+	case OP_CALLOC:
+	case OP_ALIGNED_ALLOC:
+	case OP_MEMALIGN:
+	case OP_POSIX_MEMALIGN:
+		return run_plain_allocation(executor, op, outcome);
+	case OP_REALLOC:
+	case OP_REALLOCARRAY:
+		return run_realloc(executor, op, outcome);
+	case OP_FREE: {
+		const uint32_t index = label_block(executor, op->block);
+
+		if (index != 0)
+			return free_block(executor, index);
+		executor->allocator->free(NULL);
+		return true;
+	}
+	case OP_USABLE_SIZE:
+		return run_usable_size(executor, label_block(executor, op->block));
+	case OP_TRIM:
+		if (executor->allocator->malloc_trim != NULL)
+			executor->allocator->malloc_trim(op->size);
+		return true;
+	case OP_TOUCH:
+		return run_touch(executor, label_block(executor, op->block));
+	case OP_SPAWN:
+		run_spawn(executor, (uint32_t)op->thread);
+		return true;
+	case OP_JOIN:
+		run_join(thread, (uint32_t)op->thread);
+		return !executor->failed;
+	case OP_EXIT:
+		return true;
+	case OP_SIGNAL:
+		executor->events[op->event]++;
+		if (op->event >= executor->event_limit)
+			executor->event_limit = op->event + 1;
+		return true;
+	case OP_WAIT:
+		run_wait(thread, (uint32_t)op->event);
+		return !executor->failed;
+	case OP_FORK:
+		return run_fork(executor);
+	case OP_KINDS:
+		break;
+	}
+	return true;
+}
+
+static bool run_thread_ops(struct executor_thread *thread)
+{
+	struct executor *const executor = thread->executor;
+	const struct thread_program *const code = &executor->program->threads[thread->number];
+	struct run_record *const record = executor->record;
+	uint8_t *const outcomes = executor->outcomes[thread->number];
+
+	record->thread = thread->number;
+	for (size_t i = 0; i < code->count; i++) {
+		const struct op *const op = &code->ops[i];
+		enum outcome outcome = OUTCOME_NONE;
+
+		record->op = i;
+		record->steps++;
+		record->operations++;
+		record->operations_by_kind[op->kind]++;
+		if (op->kind == OP_EXIT && thread->number != 0)
+			break;
+		if (!run_op(thread, op, &outcome))
+			return false;
+		if (outcomes != NULL)
+			outcomes[i] = (uint8_t)outcome;
+	}
+	return true;
+}
+
+/* ---- The end of a program ---- */
+
+/* The order of the last frees differs from program to program and from round to round: coalescing must not care. */
+static bool free_all(struct executor *executor, size_t order)
+{
+	struct blocks *const blocks = &executor->blocks;
+	const uint32_t limit = blocks->limit;
+
+	executor->record->op = NO_OP;
+	for (uint32_t step = 1; step < limit; step++) {
+		uint32_t index;
+
+		switch (order % 4) {
+		case 0:
+			index = step;
+			break;
+		case 1:
+			index = limit - step;
+			break;
+		case 2: /* odd ones first */
+			index = 2 * step - 1 < limit ? 2 * step - 1 : 2 * (step - limit / 2);
+			break;
+		default: /* even ones first */
+			index = 2 * step < limit ? 2 * step : 2 * (step - (limit - 1) / 2) - 1;
+			break;
+		}
+		if (blocks->records[index].address != NULL) {
+			executor->record->steps++;
+			if (!free_block(executor, index))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* The largest free region can be had while the OS gives nothing. */
+static bool check_largest_free(struct executor *executor, size_t largest)
+{
+	const struct allocator *const allocator = executor->allocator;
+	size_t size = largest - largest / 8;
+	void *address;
+
+	if (allocator->contract.coalesced_request_max == 0 || !executor->arena)
+		return true;
+	if (size > allocator->contract.coalesced_request_max)
+		size = allocator->contract.coalesced_request_max;
+	if (size < 32)
+		return true;
+	arena_fail_all(true);
+	address = allocator->malloc(size);
+	arena_fail_all(false);
+	if (address == NULL)
+		return fail_with(executor, VERDICT_UNCOALESCED, NULL, 0,
+				 "%zu bytes are free in one region, but a request of %zu needs new memory", largest, size);
+	allocator->free(address);
+	return true;
+}
+
+static bool check_quiet(struct executor *executor, bool quiesced, struct heap_summary *summary)
+{
+	executor->record->op = NO_OP;
+	if (quiesced && executor->allocator->quiesce != NULL)
+		executor->allocator->quiesce();
+	return heap_check(executor->allocator, &executor->blocks, quiesced && executor->allocator->quiesce != NULL,
+			  executor->oracles, executor->record, summary, &executor->finding) ||
+	       fail(executor);
+}
+
+/* One pass over the program from wherever the heap is, to an empty heap. */
+static bool run_round(struct executor *executor)
+{
+	const size_t order = program_op_count(executor->program) + executor->round;
+	struct heap_summary summary;
+
+	memset(executor->events, 0, executor->event_limit * sizeof executor->events[0]);
+	executor->event_limit = 0;
+	for (size_t i = 0; i < executor->program->thread_count; i++)
+		executor->threads[i].state = i == 0 ? THREAD_READY : THREAD_ABSENT;
+	if (!run_thread_ops(&executor->threads[0]))
+		return false;
+	join_all(executor);
+	if (executor->failed)
+		return false;
+	if (!check_quiet(executor, false, NULL))
+		return false;
+	if (executor->options->deep && executor->round == 0) {
+		if (!check_quiet(executor, true, &summary) || !check_largest_free(executor, summary.largest_free))
+			return false;
+	}
+	if (!free_all(executor, order))
+		return false;
+	return executor->round > 0 || check_quiet(executor, true, NULL);
+}
+
+/* Runs the program again and again: what is mapped once all is freed must not grow without end. */
+static bool check_plateau(struct executor *executor)
+{
+	size_t warm_up = arena_counts()->mapped, later = SIZE_MAX;
+
+	if ((executor->oracles & ORACLE(VERDICT_UNRECLAIMED)) == 0)
+		return true;
+	executor->record->checks[VERDICT_UNRECLAIMED]++;
+	for (executor->round = 1; executor->round < PLATEAU_ROUNDS; executor->round++) {
+		if (!run_round(executor))
+			return false;
+		if (executor->round < PLATEAU_WARM_UP) {
+			if (arena_counts()->mapped > warm_up)
+				warm_up = arena_counts()->mapped;
+		} else if (arena_counts()->mapped < later) {
+			later = arena_counts()->mapped;
+		}
+	}
+	if (later <= warm_up)
+		return true;
+	return fail_with(executor, VERDICT_UNRECLAIMED, NULL, 0,
+			 "with everything freed, %zu bytes stay mapped after %d rounds and at least %zu after %d", warm_up,
+			 PLATEAU_WARM_UP, later, PLATEAU_ROUNDS);
+}
+
+enum verdict_kind executor_run(struct executor *executor, const struct subject *subject, const struct program *program,
+			       const struct run_options *options)
+{
+	struct run_record *const record = executor->record;
+	uint8_t *outcomes = options->outcomes;
+
+	executor->subject = subject;
+	executor->allocator = subject->allocator;
+	executor->program = program;
+	executor->options = options;
+	executor->oracles = options->oracles;
+	executor->arena = subject_has_arena(subject);
+	executor->failed = false;
+	executor->round = 0;
+	for (size_t i = 0; i < program->thread_count; i++) {
+		executor->outcomes[i] = outcomes;
+		if (outcomes != NULL)
+			outcomes += program->threads[i].count;
+	}
+	snprintf(record->allocator, sizeof record->allocator, "%s", subject->allocator->name);
+	record->verdict.kind = VERDICT_CLEAN;
+	record->thread = 0;
+	record->op = NO_OP;
+	record->state = RUN_RUNNING;
+	subject_reset(subject);
+	if (executor->arena)
+		arena_set_faults(program->faults, program->fault_count);
+	if (run_round(executor) && options->deep && executor->arena)
+		check_plateau(executor);
+	if (executor->arena)
+		record->faults_injected += arena_counts()->faults;
+	if (!executor->failed)
+		blocks_reset(&executor->blocks, 0);
+	record->programs++;
+	record->state = RUN_FINISHED;
+	return record->verdict.kind;
+}
+
+/* ---- What kills the process ---- */
+
+/* The live block that an address lies in, 0 if none. */
+static uint32_t block_at(const struct executor *executor, uintptr_t address)
+{
+	const uint32_t index = shadow_find(address);
+
+	return index < executor->blocks.limit ? index : 0;
+}
+
+static void record_death(enum verdict_kind kind, uintptr_t address, const char *what)
+{
+	struct executor *const executor = watched;
+	const uint32_t victim = block_at(executor, address);
+	struct finding *const finding = &executor->finding;
+
+	if (executor->record->state != RUN_RUNNING || executor->record->verdict.kind != VERDICT_CLEAN)
+		return;
+	finding->kind = kind;
+	finding->address = address;
+	finding->victim = victim;
+	finding->other = 0;
+	snprintf(finding->message, sizeof finding->message, "%s", what);
+	report_finding(executor);
+	heap_map(executor->allocator, &executor->blocks, finding, executor->record);
+}
+
+static void on_signal(int signal_number, siginfo_t *information, void *context)
+{
+	char what[64];
+
+	(void)context;
+	snprintf(what, sizeof what, "killed by signal %d (%s)", signal_number, strsignal(signal_number));
+	record_death(signal_number == SIGABRT ? VERDICT_ABORT : VERDICT_CRASH,
+		     signal_number == SIGABRT ? 0 : (uintptr_t)information->si_addr, what);
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+/* The first line of a sanitizer's report that says what happened: "AddressSanitizer: heap-buffer-overflow on address ...". */
+static void first_line(const char *report, char *line, size_t size)
+{
+	const char *start = strstr(report, "Sanitizer: ");
+	size_t length;
+
+	while (start != NULL && start > report && start[-1] != ' ' && start[-1] != '\n')
+		start--;
+	if (start == NULL)
+		start = report;
+	length = strcspn(start, "\n");
+	snprintf(line, size, "%.*s", (int)(length < size ? length : size - 1), start);
+}
+
+static void on_asan_report(const char *report)
+{
+	char line[400], what[480];
+	const uintptr_t address =
+		__asan_get_report_address != NULL ? (uintptr_t)__asan_get_report_address() : 0;
+	const bool is_abort = strstr(report, "Sanitizer: ABRT") != NULL;
+	const uint32_t victim = block_at(watched, address);
+
+	first_line(report, line, sizeof line);
+	if (victim != 0 && strstr(report, "use-after-poison") != NULL) {
+		char text[160];
+
+		block_describe(&watched->blocks.records[victim], text, sizeof text);
+		snprintf(what, sizeof what, "the allocator %s byte %zu of the live block %s",
+			 __asan_get_report_access_type != NULL && __asan_get_report_access_type() != 0 ? "writes" : "reads",
+			 (size_t)(address - (uintptr_t)watched->blocks.records[victim].address), text);
+		record_death(VERDICT_TOUCHED_LIVE, address, what);
+		return;
+	}
+	record_death(is_abort ? VERDICT_ABORT : VERDICT_CRASH, is_abort ? 0 : address, line);
+}
+
+void __ubsan_on_report(void);
+
+/* UndefinedBehaviorSanitizer calls this for each report, where its runtime is linked. */
+void __ubsan_on_report(void)
+{
+	const char *kind = "", *message = "", *file = "";
+	unsigned line = 0, column = 0;
+	char *address = NULL, what[400];
+
+	if (watched == NULL || __ubsan_get_current_report_data == NULL)
+		return;
+	__ubsan_get_current_report_data(&kind, &message, &file, &line, &column, &address);
+	snprintf(what, sizeof what, "undefined behaviour at %s:%u:%u: %s", file, line, column, message);
+	record_death(VERDICT_CRASH, (uintptr_t)address, what);
+}
+
+void executor_watch(struct executor *executor, bool handle_signals)
+{
+	static char stack[64 * 1024];
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+	const stack_t alternative = {.ss_sp = stack, .ss_size = sizeof stack};
+	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	watched = executor;
+	if (__asan_set_error_report_callback != NULL)
+		__asan_set_error_report_callback(on_asan_report);
+	if (!handle_signals)
+		return;
+	sigaltstack(&alternative, NULL);
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+		sigaction(signals[i], &action, NULL);
+}

@@ -1,0 +1,176 @@
+#define _GNU_SOURCE
+#include "supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define POLL_NANOSECONDS (2 * 1000 * 1000)
+#define STOP_GRACE_SECONDS 20 /* a fuzzer writes its corpus and figures before it ends */
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+struct run_record *run_record_open(void)
+{
+	const char *const number = getenv(RUN_RECORD_ENVIRONMENT);
+	struct run_record *record = MAP_FAILED;
+
+	if (number != NULL)
+		record = mmap(NULL, sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(number), 0);
+	if (record == MAP_FAILED)
+		record = mmap(NULL, sizeof *record, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (record == MAP_FAILED) {
+		perror("heapstorm: no memory for the run record");
+		exit(3);
+	}
+	return record;
+}
+
+static void run_child(const struct supervision *supervision, int record_fd, int error_fd)
+{
+	char number[16];
+	const int null = open("/dev/null", O_RDWR);
+	const int output =
+		supervision->output != NULL ? open(supervision->output, O_WRONLY | O_CREAT | O_TRUNC, 0666) : null;
+	int error;
+
+	/* A supervisor that dies takes the process with it. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGINT, SIG_IGN); /* of the terminal: the supervisor sends it when it is time; libFuzzer sets its own */
+	dup2(null, STDIN_FILENO);
+	dup2(output >= 0 ? output : null, STDERR_FILENO);
+	dup2(output >= 0 ? output : null, STDOUT_FILENO);
+	snprintf(number, sizeof number, "%d", record_fd);
+	setenv(RUN_RECORD_ENVIRONMENT, number, 1);
+	execv(supervision->argv[0], supervision->argv);
+	error = errno;
+	if (write(error_fd, &error, sizeof error) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+/* What the record does not say by itself: the process hung, was killed or gave up. */
+static void conclude(struct supervised *result, bool timed_out, double timeout)
+{
+	struct run_record *const record = result->record;
+	struct verdict *const verdict = &record->verdict;
+
+	if (verdict->kind != VERDICT_CLEAN)
+		return;
+	verdict->thread = record->thread;
+	verdict->op = record->op;
+	if (timed_out) {
+		verdict->kind = VERDICT_STUCK;
+		snprintf(verdict->message, sizeof verdict->message, "no progress for %g seconds", timeout);
+	} else if (WIFSIGNALED(result->status) && !result->stopped) {
+		verdict->kind = WTERMSIG(result->status) == SIGABRT ? VERDICT_ABORT : VERDICT_CRASH;
+		snprintf(verdict->message, sizeof verdict->message, "killed by signal %d (%s)", WTERMSIG(result->status),
+			 strsignal(WTERMSIG(result->status)));
+	} else if (record->state == RUN_RUNNING && WIFEXITED(result->status) && !result->stopped) {
+		verdict->kind = VERDICT_CRASH;
+		snprintf(verdict->message, sizeof verdict->message,
+			 "the process ended with status %d in the middle of the program", WEXITSTATUS(result->status));
+	}
+}
+
+/* Waits for the process and watches over it. */
+static void watch(const struct supervision *supervision, pid_t child, struct supervised *result)
+{
+	const struct timespec pause = {.tv_nsec = POLL_NANOSECONDS};
+	const double start = now();
+	double last_progress = start, last_report = start, asked_to_stop = 0;
+	uint64_t last_steps = 0;
+	bool timed_out = false;
+
+	while (waitpid(child, &result->status, WNOHANG) == 0) {
+		const double time = now();
+		const uint64_t steps = __atomic_load_n(&result->record->steps, __ATOMIC_RELAXED) +
+				       __atomic_load_n(&result->record->programs, __ATOMIC_RELAXED);
+
+		if (steps != last_steps) {
+			last_steps = steps;
+			last_progress = time;
+		}
+		if (supervision->progress != NULL && time - last_report >= 1) {
+			supervision->progress(result->record, supervision->context);
+			last_report = time;
+		}
+		if (asked_to_stop == 0 && result->record->state == RUN_RUNNING &&
+		    time - last_progress > supervision->timeout_seconds) {
+			timed_out = true;
+			kill(child, SIGKILL);
+		}
+		if (asked_to_stop == 0 && ((supervision->budget_seconds > 0 && time - start > supervision->budget_seconds) ||
+					   (supervision->interrupted != NULL && *supervision->interrupted))) {
+			asked_to_stop = time;
+			result->stopped = true;
+			kill(child, SIGINT);
+		}
+		if (asked_to_stop != 0 && time - asked_to_stop > STOP_GRACE_SECONDS)
+			kill(child, SIGKILL);
+		nanosleep(&pause, NULL);
+	}
+	conclude(result, timed_out, supervision->timeout_seconds);
+}
+
+bool supervise(const struct supervision *supervision, struct supervised *result)
+{
+	const int record_fd = memfd_create("heapstorm-record", 0);
+	int errors[2] = {-1, -1}, error = 0;
+	pid_t child;
+
+	*result = (struct supervised){0};
+	if (record_fd < 0 || ftruncate(record_fd, sizeof *result->record) != 0 || pipe2(errors, O_CLOEXEC) != 0)
+		goto failed;
+	result->record = mmap(NULL, sizeof *result->record, PROT_READ | PROT_WRITE, MAP_SHARED, record_fd, 0);
+	if (result->record == MAP_FAILED) {
+		result->record = NULL;
+		goto failed;
+	}
+	child = fork();
+	if (child == 0)
+		run_child(supervision, record_fd, errors[1]);
+	if (child < 0)
+		goto failed;
+	close(errors[1]);
+	close(record_fd);
+	result->started = read(errors[0], &error, sizeof error) != (ssize_t)sizeof error;
+	close(errors[0]);
+	if (!result->started) {
+		waitpid(child, &result->status, 0);
+		supervised_release(result);
+		errno = error;
+		return false;
+	}
+	watch(supervision, child, result);
+	return true;
+failed:
+	error = errno;
+	close(record_fd);
+	close(errors[0]);
+	close(errors[1]);
+	supervised_release(result);
+	errno = error;
+	return false;
+}
+
+void supervised_release(struct supervised *result)
+{
+	if (result->record != NULL)
+		munmap(result->record, sizeof *result->record);
+	result->record = NULL;
+}
