@@ -2,10 +2,11 @@
 # Compiles the C sources of one allocator to one relocatable object, a bundle (harness/bundle/bundle.h):
 #
 #   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan --cc COMPILER --out FILE.o
-#                       [--keep 'my_*']... [--cflags '-DX=1 -Iinclude'] [--depfile FILE.d] SOURCE...
+#                       [--keep 'my_*']... [--include DIRECTORY]... [--cflags '-DX=1'] [--depfile FILE.d] SOURCE...
 #
 #   --name     a C identifier; the bundle's descriptor is heapstorm_bundle_NAME
 #   --keep     a pattern of names (with * ? and [ ]) that stay visible; may be given often, everything else becomes local
+#   --include  a directory of headers; may be given often
 #   --cflags   more options for the compiler, words separated by blanks
 #   --depfile  writes the headers that were read, as a rule of make
 #
@@ -24,10 +25,12 @@ usage() {
 here=$(cd "$(dirname "$0")" && pwd)
 support=$here/../harness/bundle
 [ -d "$support" ] || support=$here/bundle # as installed
-name= variant= cc= out= cflags= depfile= keep=
+name= variant= cc= out= cflags= depfile= keep= includes=
+newline='
+'
 while [ $# -gt 0 ]; do
 	case $1 in
-	--name | --variant | --cc | --out | --cflags | --depfile | --keep)
+	--name | --variant | --cc | --out | --cflags | --depfile | --keep | --include)
 		[ $# -ge 2 ] || usage "$1 needs a value"
 		case $1 in
 		--name) name=$2 ;;
@@ -37,6 +40,7 @@ while [ $# -gt 0 ]; do
 		--cflags) cflags=$2 ;;
 		--depfile) depfile=$2 ;;
 		--keep) keep="$keep $2" ;;
+		--include) includes="$includes-I$2$newline" ;;
 		esac
 		shift 2
 		;;
@@ -73,10 +77,19 @@ support_flags='-std=gnu17 -O2 -g -fPIE -fno-data-sections -fno-common'
 
 # -fno-common: a tentative definition left to the linker would end up outside of the brackets.
 count=0
-for source in "$@"; do
+compile() { # source include-option...
+	source=$1
+	shift
 	count=$((count + 1))
-	"$cc" -std=gnu17 -fPIE -pthread $flags $cflags -fno-common -fno-lto \
+	"$cc" -std=gnu17 -fPIE -pthread $flags "$@" $cflags -fno-common -fno-lto \
 		-MMD -MF "$work/$count.d" -MT OUT -c "$source" -o "$work/$count.o" || exit 1
+}
+for source in "$@"; do
+	blanks=$IFS
+	IFS=$newline # directories may have blanks in their names
+	set -- $includes
+	IFS=$blanks
+	compile "$source" "$@"
 done
 
 set -- "$work/begin.o"
@@ -108,7 +121,7 @@ readelf -SW "$work/bundle.o" | sed 's/^ *\[ *[0-9]*\] *//' | while read -r secti
 	*WA*)
 		case $section in
 		.data | .bss | .tdata | .tbss | .data.rel.ro | .init_array* | .fini_array* | .preinit_array* | .ctors* | .dtors* | \
-			asan_globals | __sancov_*) ;;
+			asan_globals | __sancov_* | __llvm_prf_*) ;; # counters that are to go on
 		*)
 			[ "$size" = 000000 ] ||
 				echo "heapstorm: $name: what section $section holds is not reset between inputs" >&2

@@ -17,18 +17,22 @@ function(heapstorm_existing variable)
 	set(${variable} "${existing}" PARENT_SCOPE)
 endfunction()
 
-# heapstorm_bundle(NAME VARIANT SOURCE... [KEEP PATTERN...] [CFLAGS FLAG...])
+# heapstorm_bundle(NAME VARIANT SOURCE... [KEEP PATTERN...] [INCLUDES DIRECTORY...] [CFLAGS FLAG...])
 #
 # Makes the bundle NAME (a C identifier) of an allocator in a variant (plain, asan, fuzz, tsan: cmake/bundle_allocator.sh) out of the
 # sources, and the target heapstorm_bundle_NAME_VARIANT that brings it to whoever links with it.
 function(heapstorm_bundle name variant)
-	cmake_parse_arguments(PARSE_ARGV 2 bundle "" "" "KEEP;CFLAGS")
+	cmake_parse_arguments(PARSE_ARGV 2 bundle "" "" "KEEP;INCLUDES;CFLAGS")
 	set(sources)
 	foreach(source ${bundle_UNPARSED_ARGUMENTS})
 		get_filename_component(source "${source}" ABSOLUTE)
 		list(APPEND sources "${source}")
 	endforeach()
 	list(TRANSFORM bundle_KEEP PREPEND "--keep;")
+	list(TRANSFORM bundle_INCLUDES PREPEND "--include;")
+	if(HEAPSTORM_COVERAGE)
+		list(APPEND bundle_CFLAGS -fprofile-instr-generate -fcoverage-mapping)
+	endif()
 	list(JOIN bundle_CFLAGS " " cflags)
 	set(script "${CMAKE_SOURCE_DIR}/cmake/bundle_allocator.sh")
 	set(support "${CMAKE_SOURCE_DIR}/harness/bundle")
@@ -38,7 +42,7 @@ function(heapstorm_bundle name variant)
 	add_custom_command(
 		OUTPUT "${object}"
 		COMMAND sh "${script}" --name ${name} --variant ${variant} --cc "${CMAKE_C_COMPILER}" --out "${object}"
-			--depfile "${object}.d" --cflags "-Wall -Wextra -Werror ${cflags}" ${bundle_KEEP} -- ${sources}
+			--depfile "${object}.d" --cflags "-Wall -Wextra -Werror ${cflags}" ${bundle_KEEP} ${bundle_INCLUDES} -- ${sources}
 		DEPENDS ${sources} "${script}" "${support}/begin.c" "${support}/end.c" "${support}/bundle.h" "${support}/bundle.ld"
 		DEPFILE "${object}.d"
 		COMMENT "Bundling ${name} (${variant})"
