@@ -25,12 +25,12 @@
 #include "mem_alloc.h"
 #include "mem_alloc_2.0.h"
 
-#define SIZE_MIN ((size_t)16)
-#define SIZE_MAX_ ((size_t)4 << 20)
+#define SIZE_FIRST ((size_t)16)
+#define SIZE_LAST ((size_t)4 << 20)
 #define ROUNDS 9
-#define SAMPLE_NS 8e6                  /* a round of one allocator takes about this long */
-#define LIVE_MAX 1024                  /* blocks of the live set, a power of two */
-#define LIVE_BYTES ((size_t)64 << 20)  /* at most, all together */
+#define SAMPLE_NS 8e6                 /* a round of one allocator takes about this long */
+#define LIVE_MAX 1024                 /* blocks of the live set, a power of two */
+#define LIVE_BYTES ((size_t)64 << 20) /* at most, all together */
 
 struct candidate {
 	const char *name;
@@ -208,7 +208,7 @@ static void measure_sizes(const char *name, workload *run, bool with_live_set, s
 	for (size_t c = 0; c < CANDIDATES; c++)
 		printf("  %14s", candidates[c].name);
 	printf("  %s / %s\n", candidates[subject].name, candidates[REFERENCE].name);
-	for (size_t size = SIZE_MIN; size <= SIZE_MAX_; size *= 2) {
+	for (size_t size = SIZE_FIRST; size <= SIZE_LAST; size *= 2) {
 		struct result results[CANDIDATES];
 		char text[16];
 
