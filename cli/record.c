@@ -1,0 +1,316 @@
+/* heapstorm record: captures the allocator calls of a real program. */
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "collector.h"
+#include "hub.h"
+#include "trace.h"
+
+int cmd_record(int argc, char **argv);
+
+#define EXIT_USAGE       2
+#define EXIT_ENVIRONMENT 3
+#define LIBRARY          "libheapstorm_record.so"
+
+enum { KEY_MAX_OPERATIONS = 256, KEY_CHILDREN };
+
+struct arguments {
+	const char *output;
+	char **program;
+	uint64_t operations_max;
+	bool follow_children;
+};
+
+static error_t usage(const char *format, const char *what)
+{
+	fputs("heapstorm record: ", stderr);
+	fprintf(stderr, format, what);
+	fputc('\n', stderr);
+	return EINVAL;
+}
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+	struct arguments *arguments = state->input;
+	char *end;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->err_stream = NULL; /* what is wrong is said in one line, without a hint at --help behind it */
+		return 0;
+	case 'o':
+		arguments->output = argument;
+		return 0;
+	case KEY_MAX_OPERATIONS:
+		errno = 0;
+		arguments->operations_max = strtoull(argument, &end, 10);
+		if (errno != 0 || end == argument || *end != '\0' || *argument == '-' || arguments->operations_max == 0)
+			return usage("--max-operations expects a number from 1, not `%s`", argument);
+		return 0;
+	case KEY_CHILDREN:
+		if (strcmp(argument, "follow") != 0 && strcmp(argument, "ignore") != 0)
+			return usage("--children expects `follow` or `ignore`, not `%s`", argument);
+		arguments->follow_children = strcmp(argument, "follow") == 0;
+		return 0;
+	case ARGP_KEY_ARG:
+		/* The program: all that follows is its own. */
+		arguments->program = &state->argv[state->next - 1];
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_END:
+		if (!arguments->output)
+			return usage("%s", "-o FILE is missing");
+		if (!arguments->program)
+			return usage("%s", "PROGRAM is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{"output", 'o', "FILE", 0, "write the recording to FILE, those of other processes to FILE.PID", 0},
+	{"max-operations", KEY_MAX_OPERATIONS, "N", 0, "stop each recording after N operations; the program goes on", 0},
+	{"children", KEY_CHILDREN, "follow|ignore", 0, "record processes that PROGRAM starts, too (default: follow)", 0},
+	{0},
+};
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "-o FILE -- PROGRAM [ARGUMENT...]",
+	.doc = "Runs PROGRAM and records its calls of malloc, free and their kin, with their threads and the order between them. Exits with "
+	       "the exit status of PROGRAM (128 + N if signal N ended it).\vheapstorm replay FILE runs a recording.",
+};
+
+/* The library is beside the command: ../lib from where that is. */
+static bool find_library(char *path, size_t size)
+{
+	char command[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", command, sizeof(command) - 1);
+
+	if (length < 0)
+		return false;
+	command[length] = '\0';
+	/* Resolved, as the command may be below a directory that is a link. */
+	if ((size_t)snprintf(path, size, "%s/../lib/" LIBRARY, dirname(command)) >= size)
+		return false;
+	return realpath(path, command) && strlen(command) < size && strcpy(path, command);
+}
+
+static bool is_writable(const char *path)
+{
+	char *copy;
+	bool writable;
+
+	if (access(path, F_OK) == 0)
+		return access(path, W_OK) == 0;
+	copy = strdup(path);
+	writable = copy && access(dirname(copy), W_OK | X_OK) == 0;
+	free(copy);
+	return writable;
+}
+
+static volatile sig_atomic_t caught;
+
+static void catch(int signal)
+{
+	caught = signal;
+}
+
+/* In the child: becomes the program, or says through `failure` why not. */
+static _Noreturn void become(const struct arguments *arguments, struct collector *collector, const char *library, int failure)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char *preload = NULL;
+	int error;
+
+	signal(SIGINT, SIG_DFL);
+	signal(SIGQUIT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGHUP, SIG_DFL);
+	collector_set_main(collector, getpid());
+	if (asprintf(&preload, "%s%s%s", library, others && *others ? ":" : "", others ? others : "") < 0 ||
+	    setenv("LD_PRELOAD", preload, 1) != 0 || setenv(HUB_ENVIRONMENT, collector_environment(collector), 1) != 0)
+		error = ENOMEM;
+	else
+		execvp(arguments->program[0], arguments->program), error = errno;
+	if (write(failure, &error, sizeof(error)) != sizeof(error))
+		abort();
+	_exit(EXIT_USAGE);
+}
+
+/* Starts the program. Returns its pid, or -1 with errno set. */
+static pid_t start(const struct arguments *arguments, struct collector *collector, const char *library)
+{
+	int failure[2], error = 0;
+	ssize_t got;
+	pid_t pid;
+
+	if (pipe2(failure, O_CLOEXEC) != 0)
+		return -1;
+	pid = fork();
+	if (pid == 0)
+		become(arguments, collector, library, failure[1]);
+	close(failure[1]);
+	if (pid > 0) {
+		do
+			got = read(failure[0], &error, sizeof(error));
+		while (got < 0 && errno == EINTR);
+		if (got == sizeof(error)) {
+			waitpid(pid, NULL, 0);
+			pid = -1;
+		}
+	} else {
+		error = errno;
+	}
+	close(failure[0]);
+	errno = error;
+	return pid;
+}
+
+/* Takes in what the program does until it and all that it started has ended. Returns the exit status of the program. */
+static int attend(struct collector *collector, pid_t pid)
+{
+	int status = 0, idle = 0;
+	bool ended = false;
+
+	for (;;) {
+		bool was_ended = ended;
+		bool any = collector_poll(collector);
+
+		if (!ended && !any)
+			ended = waitpid(pid, &status, WNOHANG) == pid;
+		if (caught != 0) {
+			/* The terminal sends an interrupt to the program, too; what is sent to heapstorm alone is passed on. */
+			if (!ended && (caught == SIGTERM || caught == SIGHUP))
+				kill(pid, caught);
+			else if (ended)
+				break;
+			caught = 0;
+		}
+		if (was_ended && !any && collector_live(collector) == 0)
+			break;
+		idle = any ? 0 : idle + 1;
+		if (!any)
+			collector_wait(collector, idle < 100 ? 1 : 5);
+	}
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void print_bytes(FILE *to, uint64_t bytes)
+{
+	if (bytes < 10000)
+		fprintf(to, "%" PRIu64 " bytes", bytes);
+	else if (bytes < 10000000)
+		fprintf(to, "%.1f kB", (double)bytes / 1e3);
+	else
+		fprintf(to, "%.1f MB", (double)bytes / 1e6);
+}
+
+/* False: a file is not whole. */
+static bool report(const struct collector *collector, const struct arguments *arguments)
+{
+	size_t count;
+	const struct recording *recordings = collector_recordings(collector, &count);
+	bool good = true, has_main = false;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct recording *r = &recordings[i];
+
+		has_main |= strcmp(r->path, arguments->output) == 0;
+		if (r->error != 0) {
+			fprintf(stderr, "heapstorm record: %s: %s\n", r->path, strerror(r->error));
+			good = false;
+			continue;
+		}
+		fprintf(stderr, "heapstorm: %s: %" PRIu64 " operations, %" PRIu64 " thread%s, peak live %" PRIu64 " blocks of ", r->path,
+			r->operations, r->threads, r->threads == 1 ? "" : "s", r->peak_blocks);
+		print_bytes(stderr, r->peak_bytes);
+		fputs(", ", stderr);
+		print_bytes(stderr, r->bytes);
+		fputs(" written", stderr);
+		if (r->stopped)
+			fputs(", stopped there", stderr);
+		if (r->totals.dropped > 0)
+			fprintf(stderr, ", %" PRIu64 " calls on unknown blocks left out", r->totals.dropped);
+		if (r->totals.unseen > 0)
+			fprintf(stderr, ", %" PRIu64 " frees not seen", r->totals.unseen);
+		if (r->totals.lost > 0)
+			fprintf(stderr, ", %" PRIu64 " calls lost", r->totals.lost);
+		if (count > 1)
+			fprintf(stderr, " (%s%.60s)", r->forked ? "fork of " : "", r->command);
+		fputc('\n', stderr);
+	}
+	if (collector_left_out(collector) > 0)
+		fprintf(stderr, "heapstorm: %" PRIu32 " processes were not recorded: more than %d at one time\n",
+			collector_left_out(collector), HUB_SLOTS);
+	if (!has_main) {
+		struct trace_writer *writer = trace_writer_open(arguments->output, 0, arguments->program[0], strlen(arguments->program[0]) + 1);
+
+		if (!writer || !trace_writer_close(writer, &(struct trace_totals){0}, NULL)) {
+			fprintf(stderr, "heapstorm record: %s: %s\n", arguments->output, strerror(errno));
+			good = false;
+		}
+		fprintf(stderr, "heapstorm: %s: no operations: %s makes no call that can be captured (statically linked, or with an allocator of its own)\n",
+			arguments->output, arguments->program[0]);
+	}
+	return good;
+}
+
+int cmd_record(int argc, char **argv)
+{
+	struct arguments arguments = {.follow_children = true};
+	char library[PATH_MAX];
+	struct collector *collector;
+	struct sigaction action = {.sa_handler = catch};
+	pid_t pid;
+	int status;
+
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &arguments) != 0)
+		return EXIT_USAGE;
+	if (!is_writable(arguments.output)) {
+		fprintf(stderr, "heapstorm record: %s: %s\n", arguments.output, strerror(errno));
+		return EXIT_USAGE;
+	}
+	if (!find_library(library, sizeof(library))) {
+		fprintf(stderr, "heapstorm record: no ../lib/" LIBRARY " beside the command\n");
+		return EXIT_ENVIRONMENT;
+	}
+	if (strpbrk(library, " :")) {
+		fprintf(stderr, "heapstorm record: %s: a path with a blank or colon cannot be preloaded\n", library);
+		return EXIT_ENVIRONMENT;
+	}
+	collector = collector_create(arguments.output, arguments.operations_max, arguments.follow_children);
+	if (!collector) {
+		fprintf(stderr, "heapstorm record: no shared memory: %s\n", strerror(errno));
+		return EXIT_ENVIRONMENT;
+	}
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGQUIT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	pid = start(&arguments, collector, library);
+	if (pid < 0) {
+		fprintf(stderr, "heapstorm record: %s: %s\n", arguments.program[0], strerror(errno));
+		collector_destroy(collector);
+		return EXIT_USAGE;
+	}
+	status = attend(collector, pid);
+	collector_finish(collector);
+	if (!report(collector, &arguments) && status == 0)
+		status = EXIT_ENVIRONMENT;
+	collector_destroy(collector);
+	return status;
+}
