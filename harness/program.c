@@ -65,9 +65,9 @@ struct op op_normalized(struct op op)
 
 uint32_t label_nth(uint64_t n)
 {
-	if (n >= LABEL_SPELT_NULL)
-		n++;
-	return n < LABEL_COUNT ? (uint32_t)n : LABEL_NULL;
+	if (n >= LABEL_COUNT - 1)
+		return LABEL_NULL;
+	return (uint32_t)n + (n >= LABEL_SPELT_NULL);
 }
 
 void label_name(uint32_t label, char *name)

@@ -131,7 +131,6 @@ bool program_parse_rep(const char *text, size_t length, struct program *program,
 	struct reader r = {.at = text, .end = text + length, .line_start = text, .line = 1, .error = error};
 	uint64_t heap_size, ids, ops, weight;
 	uint64_t found = 0;
-	uint32_t last_label;
 	struct word word;
 	struct op op;
 
@@ -139,14 +138,9 @@ bool program_parse_rep(const char *text, size_t length, struct program *program,
 	*error = (struct parse_error){.line = 1, .column = 1};
 	if (!take_number(&r, "the suggested heap size", &heap_size))
 		return false;
-	if (!take_number(&r, "the number of ids", &ids))
-		return false;
-	last_label = ids > 0 ? label_nth(ids - 1) : 0;
-	if (last_label == LABEL_NULL) {
-		error->line = r.line;
-		snprintf(error->message, sizeof(error->message), "expected at most %u ids, found %" PRIu64, LABEL_COUNT - 1, ids);
-		return false;
-	}
+	word = next_word(&r);
+	if (!read_number(word, &ids) || (ids > 0 && label_nth(ids - 1) == LABEL_NULL))
+		return fail(&r, word, "expected the number of ids, at most %u", LABEL_COUNT - 1);
 	if (!take_number(&r, "the number of operations", &ops) || !take_number(&r, "the weight", &weight))
 		return false;
 	for (word = next_word(&r); word.text; word = next_word(&r)) {

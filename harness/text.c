@@ -415,16 +415,6 @@ static bool parse_thread_line(struct parser *p, struct sections *s)
 	return true;
 }
 
-/* Whether the word after this one is `=`: then this one names a block, whatever else it means elsewhere. */
-static bool assigns(struct parser *p)
-{
-	const char *at = p->at;
-	bool yes = word_is(next_word(p), "=");
-
-	p->at = at;
-	return yes;
-}
-
 static bool parse_line(struct parser *p, struct sections *s)
 {
 	struct word first = next_word(p);
@@ -435,19 +425,18 @@ static bool parse_line(struct parser *p, struct sections *s)
 		s->at = SECTION_HEADER;
 		return parse_first_line(p, first);
 	}
-	if (!assigns(p)) {
-		if (word_is(first, "allocator") || word_is(first, "expect"))
-			return parse_header_line(p, s, first);
-		if (word_is(first, "thread"))
-			return parse_thread_line(p, s);
-		if (word_is(first, "faults")) {
-			s->at = SECTION_FAULTS;
-			return once(p, first, "`faults'", &s->faults_line) && expect_end(p);
-		}
-		if (word_is(first, "schedule")) {
-			s->at = SECTION_SCHEDULE;
-			return once(p, first, "`schedule'", &s->schedule_line) && expect_end(p);
-		}
+	/* None of these can be the name of a block: they are too long. */
+	if (word_is(first, "allocator") || word_is(first, "expect"))
+		return parse_header_line(p, s, first);
+	if (word_is(first, "thread"))
+		return parse_thread_line(p, s);
+	if (word_is(first, "faults")) {
+		s->at = SECTION_FAULTS;
+		return once(p, first, "`faults'", &s->faults_line) && expect_end(p);
+	}
+	if (word_is(first, "schedule")) {
+		s->at = SECTION_SCHEDULE;
+		return once(p, first, "`schedule'", &s->schedule_line) && expect_end(p);
 	}
 	switch (s->at) {
 	case SECTION_THREAD:
