@@ -50,7 +50,7 @@ static void run_child(const struct supervision *supervision, int record_fd, int 
 
 	/* A supervisor that dies takes the process with it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGINT, SIG_IGN); /* of the terminal: the supervisor sends it when it is time; libFuzzer sets its own */
+	setpgid(0, 0); /* an interrupt from the terminal is the supervisor's to pass on */
 	dup2(null, STDIN_FILENO);
 	dup2(output >= 0 ? output : null, STDERR_FILENO);
 	dup2(output >= 0 ? output : null, STDOUT_FILENO);

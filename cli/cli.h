@@ -1,0 +1,68 @@
+/* What the verbs share. */
+#ifndef HEAPSTORM_CLI_CLI_H
+#define HEAPSTORM_CLI_CLI_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <cjson/cJSON.h>
+
+#include "program.h"
+#include "verdict.h"
+
+/* Exit statuses. */
+enum {
+	STATUS_CLEAN = 0,
+	STATUS_FOUND = 1,       /* a bug was found */
+	STATUS_USAGE = 2,       /* bad usage or unreadable input: nothing was written */
+	STATUS_ENVIRONMENT = 3, /* the machine lacks something; the message says what */
+};
+
+int cmd_fuzz(int argc, char **argv);
+int cmd_list(int argc, char **argv);
+int cmd_record(int argc, char **argv);
+int cmd_replay(int argc, char **argv);
+int cmd_show(int argc, char **argv);
+
+/* Parses with argp; what is wrong with the arguments ends the process with status 2. Returns the index of the first word left. */
+int cli_parse(const struct argp *argp, int argc, char **argv, void *input);
+
+/* Ends the process with one line on standard error. */
+__attribute__((noreturn, format(printf, 2, 3))) void cli_die(int status, const char *format, ...);
+
+/* The path of a file of the installation: `relative` to the folder above the executable's, "libexec/heapstorm/runner-asan". */
+void cli_install_path(const char *relative, char *path, size_t size);
+
+/* "90", "90s", "10m", "2h" in seconds. Ends the process with status 2 for anything else. */
+double cli_seconds(const char *text, const char *option);
+
+/* A whole number in a range. Ends the process with status 2 for anything else. */
+unsigned long long cli_number(const char *text, const char *option, unsigned long long least, unsigned long long most);
+
+/* Ends the process with status 2 if the file cannot be created, before any work is done for it. */
+void cli_check_writable(const char *path);
+
+/* Seconds on a clock that only goes forward. */
+double cli_now(void);
+
+/* Loads a program or ends the process with status 2 and the line that says what is wrong with it. */
+void cli_load(const char *path, struct program *program, enum program_format *format);
+
+/* Creates a folder and those above it. Ends the process with status 2 if that cannot be. */
+void cli_make_folder(const char *path);
+
+/* A new folder for temporary files, removed with all that is in it when the process exits. */
+const char *cli_temporary_folder(void);
+
+/* True once an interrupt (SIGINT, SIGTERM) has come; cli_catch_interrupts makes them set it. */
+extern volatile bool cli_interrupted;
+void cli_catch_interrupts(void);
+
+/* Writes the results as one JUnit test suite: `results` is an array of report_json objects. Ends the process with status 2 if that fails. */
+void cli_write_junit(const char *path, const char *suite, const cJSON *results);
+
+/* Writes JSON or ends the process with status 2. */
+void cli_write_json(const char *path, const cJSON *json);
+
+#endif

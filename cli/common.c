@@ -1,0 +1,193 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <ftw.h>
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "report.h"
+
+volatile bool cli_interrupted;
+
+int cli_parse(const struct argp *argp, int argc, char **argv, void *input)
+{
+	int index = argc;
+
+	argp_err_exit_status = STATUS_USAGE;
+	if (argp_parse(argp, argc, argv, 0, &index, input) != 0)
+		exit(STATUS_USAGE);
+	return index;
+}
+
+void cli_die(int status, const char *format, ...)
+{
+	va_list arguments;
+
+	fflush(stdout);
+	fputs("heapstorm: ", stderr);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+	exit(status);
+}
+
+void cli_install_path(const char *relative, char *path, size_t size)
+{
+	char self[PATH_MAX];
+	const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+	char *slash;
+
+	if (length < 0)
+		cli_die(STATUS_ENVIRONMENT, "/proc is not there: %s", strerror(errno));
+	self[length] = '\0';
+	for (int up = 0; up < 2; up++) {
+		slash = strrchr(self, '/');
+		if (slash != NULL)
+			*slash = '\0';
+	}
+	if ((size_t)snprintf(path, size, "%s/%s", self, relative) >= size)
+		cli_die(STATUS_ENVIRONMENT, "the path of the installation is too long");
+}
+
+double cli_seconds(const char *text, const char *option)
+{
+	char *end;
+	double seconds = strtod(text, &end);
+
+	if (end != text && strcmp(end, "m") == 0)
+		seconds *= 60;
+	else if (end != text && strcmp(end, "h") == 0)
+		seconds *= 3600;
+	else if (end == text || (*end != '\0' && strcmp(end, "s") != 0))
+		cli_die(STATUS_USAGE, "%s %s: expected a time such as 90s, 10m or 2h", option, text);
+	if (!isfinite(seconds) || seconds <= 0 || seconds > 1e8)
+		cli_die(STATUS_USAGE, "%s %s: expected a time above 0", option, text);
+	return seconds;
+}
+
+unsigned long long cli_number(const char *text, const char *option, unsigned long long least, unsigned long long most)
+{
+	char *end;
+	unsigned long long number;
+
+	errno = 0;
+	number = strtoull(text, &end, 0);
+	if (end == text || *end != '\0' || errno != 0 || text[0] == '-' || number < least || number > most)
+		cli_die(STATUS_USAGE, "%s %s: expected a whole number from %llu to %llu", option, text, least, most);
+	return number;
+}
+
+void cli_check_writable(const char *path)
+{
+	char folder[PATH_MAX];
+	struct stat status;
+
+	if (path == NULL || strcmp(path, "-") == 0)
+		return;
+	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+		cli_die(STATUS_USAGE, "%s: is a folder, expected a file to write", path);
+	snprintf(folder, sizeof folder, "%s", path);
+	char *const slash = strrchr(folder, '/');
+
+	if (slash == NULL)
+		strcpy(folder, ".");
+	else
+		slash[slash == folder] = '\0';
+	if (access(folder, W_OK) != 0)
+		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+double cli_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+void cli_load(const char *path, struct program *program, enum program_format *format)
+{
+	char message[512];
+
+	if (!program_load(path, program, format, message, sizeof message))
+		cli_die(STATUS_USAGE, "%s", message);
+}
+
+void cli_make_folder(const char *path)
+{
+	char part[PATH_MAX];
+
+	snprintf(part, sizeof part, "%s", path);
+	for (char *p = part + 1;; p++) {
+		const char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(part, 0777) != 0 && errno != EEXIST)
+			cli_die(STATUS_USAGE, "%s: cannot be created: %s", part, strerror(errno));
+		*p = c;
+		if (c == '\0')
+			break;
+	}
+	if (access(path, W_OK) != 0)
+		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+static char temporary_folder[PATH_MAX];
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+	(void)status, (void)type, (void)walk;
+	return remove(path);
+}
+
+static void remove_temporary_folder(void)
+{
+	nftw(temporary_folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *cli_temporary_folder(void)
+{
+	const char *const parent = getenv("TMPDIR");
+
+	if (temporary_folder[0] != '\0')
+		return temporary_folder;
+	snprintf(temporary_folder, sizeof temporary_folder, "%s/heapstorm.XXXXXX", parent != NULL ? parent : "/tmp");
+	if (mkdtemp(temporary_folder) == NULL)
+		cli_die(STATUS_ENVIRONMENT, "%s: no folder for temporary files: %s", temporary_folder, strerror(errno));
+	atexit(remove_temporary_folder);
+	return temporary_folder;
+}
+
+static void on_interrupt(int signal_number)
+{
+	(void)signal_number;
+	/* The second one ends it at once. */
+	if (cli_interrupted)
+		_exit(130);
+	cli_interrupted = true;
+}
+
+void cli_catch_interrupts(void)
+{
+	const struct sigaction action = {.sa_handler = on_interrupt};
+
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
+void cli_write_json(const char *path, const cJSON *json)
+{
+	if (path != NULL && !report_write_json(path, json))
+		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
+}

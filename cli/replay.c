@@ -1,0 +1,257 @@
+/* heapstorm replay: runs programs and recordings, each in a process of its own, with every oracle. */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "report.h"
+#include "subject.h"
+#include "supervisor.h"
+
+#define ALLOCATORS_MAX 16
+
+struct arguments {
+	char *allocators; /* as given, names separated by commas; NULL: what the file says */
+	const char *variant, *repeat, *json, *junit;
+	double timeout;
+	bool expect, quick, verbose;
+};
+
+/* One run: a file on an allocator. */
+struct job {
+	const char *file, *allocator;
+	const struct program *program;
+	const struct arguments *arguments;
+	size_t operations;
+};
+
+enum { OPTION_EXPECT = 256, OPTION_JSON, OPTION_JUNIT, OPTION_QUICK, OPTION_REPEAT, OPTION_TIMEOUT, OPTION_VARIANT };
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+	struct arguments *const arguments = state->input;
+
+	switch (key) {
+	case 'a':
+		arguments->allocators = value;
+		return 0;
+	case 'v':
+		arguments->verbose = true;
+		return 0;
+	case OPTION_EXPECT:
+		arguments->expect = true;
+		return 0;
+	case OPTION_JSON:
+		arguments->json = value;
+		return 0;
+	case OPTION_JUNIT:
+		arguments->junit = value;
+		return 0;
+	case OPTION_QUICK:
+		arguments->quick = true;
+		return 0;
+	case OPTION_REPEAT:
+		cli_number(value, "--repeat", 1, UINT32_MAX);
+		arguments->repeat = value;
+		return 0;
+	case OPTION_TIMEOUT:
+		arguments->timeout = cli_seconds(value, "--timeout");
+		return 0;
+	case OPTION_VARIANT:
+		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0)
+			cli_die(STATUS_USAGE, "--variant %s: expected asan or plain", value);
+		arguments->variant = value;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void show_progress(const struct run_record *record, void *context)
+{
+	const struct job *const job = context;
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	fprintf(stderr, "\r%s on %s: %" PRIu64 " operations, program has %zu\033[K", job->file, job->allocator,
+		record->operations, job->operations);
+}
+
+/* The name before any option in a program's allocator line. */
+static void first_word(const char *spec, char *word, size_t size)
+{
+	snprintf(word, size, "%.*s", (int)strcspn(spec, " \t"), spec);
+}
+
+static void check_allocator(const char *name, const char *where)
+{
+	for (size_t i = 0; heapstorm_adapters[i] != NULL; i++)
+		if (strcmp(name, heapstorm_adapters[i]->allocator->name) == 0)
+			return;
+	cli_die(STATUS_USAGE, "%s: no allocator is called '%s': see heapstorm list", where, name);
+}
+
+static enum verdict_kind run_job(const struct job *job, cJSON *results)
+{
+	const struct arguments *const arguments = job->arguments;
+	char runner[PATH_MAX], relative[64], output[PATH_MAX];
+	char *argv[8];
+	int argc = 0;
+	struct supervision supervision = {
+		.argv = argv,
+		.output = output,
+		.timeout_seconds = arguments->timeout,
+		.interrupted = &cli_interrupted,
+		.progress = show_progress,
+		.context = (void *)job,
+	};
+	struct supervised result;
+	const double start = cli_now();
+	enum verdict_kind verdict;
+	cJSON *json;
+
+	snprintf(relative, sizeof relative, "libexec/heapstorm/runner-%s", arguments->variant);
+	cli_install_path(relative, runner, sizeof runner);
+	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
+	argv[argc++] = runner;
+	if (!arguments->quick)
+		argv[argc++] = "--deep";
+	if (arguments->repeat != NULL) {
+		argv[argc++] = "--repeat";
+		argv[argc++] = (char *)arguments->repeat;
+	}
+	argv[argc++] = (char *)job->allocator;
+	argv[argc++] = (char *)job->file;
+	argv[argc] = NULL;
+	if (!supervise(&supervision, &result))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[K");
+	if (cli_interrupted)
+		cli_die(130, "interrupted");
+	if (WIFEXITED(result.status) && (WEXITSTATUS(result.status) == 2 || WEXITSTATUS(result.status) == 3) &&
+	    result.record->state == RUN_NOT_STARTED)
+		cli_die(WEXITSTATUS(result.status), "%s cannot run %s on %s", runner, job->file, job->allocator);
+	verdict = result.record->verdict.kind;
+	printf("%s on %s (%s): %s, %.2f s, ", job->file, job->allocator, arguments->variant, verdict_name(verdict),
+	       cli_now() - start);
+	report_counts(stdout, result.record);
+	report_print(stdout, job->program, result.record, arguments->variant[0] == 'a' ? output : NULL);
+	if (verdict != VERDICT_CLEAN)
+		printf("  again:     heapstorm replay %s --allocator %s --variant %s%s\n", job->file, job->allocator,
+		       arguments->variant, arguments->quick ? " --quick" : "");
+	if (arguments->verbose && verdict != VERDICT_CLEAN) {
+		FILE *const text = fopen(output, "r");
+		char line[1024];
+
+		while (text != NULL && fgets(line, sizeof line, text) != NULL)
+			fputs(line, stdout);
+		if (text != NULL)
+			fclose(text);
+	}
+	fflush(stdout);
+	json = report_json(job->file, arguments->variant, job->program, result.record);
+	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
+	cJSON_AddItemToArray(results, json);
+	supervised_release(&result);
+	return verdict;
+}
+
+/* Runs one file on all of its allocators. False if what was expected did not happen. */
+static bool replay_file(const char *file, const struct program *program, struct arguments *arguments, cJSON *results,
+			enum verdict_kind *worst)
+{
+	char list[PROGRAM_SPEC_MAX], *state = NULL;
+	bool good = true;
+
+	if (arguments->allocators != NULL)
+		snprintf(list, sizeof list, "%s", arguments->allocators);
+	else if (program->allocator[0] != '\0')
+		first_word(program->allocator, list, sizeof list);
+	else
+		snprintf(list, sizeof list, "mem_alloc_2.0");
+	for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
+		const struct job job = {file, name, program, arguments, program_op_count(program)};
+		const enum verdict_kind expected = program->has_expect ? program->expect : VERDICT_CLEAN;
+		const enum verdict_kind verdict = run_job(&job, results);
+
+		if (*worst == VERDICT_CLEAN)
+			*worst = verdict;
+		if (verdict != (arguments->expect ? expected : VERDICT_CLEAN)) {
+			good = false;
+			if (arguments->expect)
+				printf("  expected:  %s\n", verdict_name(expected));
+		}
+	}
+	return good;
+}
+
+int cmd_replay(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{"allocator", 'a', "NAME", 0, "Run on NAME, or on several (A,B), whatever the file says", 0},
+		{"expect", OPTION_EXPECT, NULL, 0, "Succeed if the verdict is the one that the file expects (clean if it says none)", 0},
+		{"quick", OPTION_QUICK, NULL, 0, "Leave out the checks that run the program again", 0},
+		{"repeat", OPTION_REPEAT, "N", 0, "Run each program N times", 0},
+		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
+		{"variant", OPTION_VARIANT, "NAME", 0, "asan (the default): allocators under AddressSanitizer; plain: as shipped", 0},
+		{"json", OPTION_JSON, "FILE", 0, "Write the results as JSON", 0},
+		{"junit", OPTION_JUNIT, "FILE", 0, "Write the results as JUnit XML", 0},
+		{"verbose", 'v', NULL, 0, "Show all that a sanitizer wrote", 0},
+		{0},
+	};
+	const struct argp argp = {
+		.options = options,
+		.parser = parse_option,
+		.args_doc = "FILE...",
+		.doc = "Runs programs (text or bytes), .rep traces and recordings with every oracle."
+		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
+	};
+	struct arguments arguments = {.variant = "asan", .timeout = 10};
+	const int first = cli_parse(&argp, argc, argv, &arguments);
+	const int files = argc - first;
+	struct program program;
+	enum program_format format;
+	enum verdict_kind worst = VERDICT_CLEAN;
+	cJSON *const results = cJSON_CreateArray();
+	bool good = true;
+
+	if (files < 1)
+		cli_die(STATUS_USAGE, "replay takes at least one file: see heapstorm replay --help");
+	if (arguments.allocators != NULL) {
+		char list[PROGRAM_SPEC_MAX], *state = NULL;
+
+		snprintf(list, sizeof list, "%s", arguments.allocators);
+		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
+			check_allocator(name, "--allocator");
+	}
+	cli_check_writable(arguments.json);
+	cli_check_writable(arguments.junit);
+	cli_catch_interrupts();
+	program_init(&program);
+	/* All files are read before any is run: bad input leaves nothing half done. */
+	for (int i = 0; i < files; i++) {
+		cli_load(argv[first + i], &program, &format);
+		if (arguments.allocators == NULL && program.allocator[0] != '\0') {
+			char name[PROGRAM_SPEC_MAX];
+
+			first_word(program.allocator, name, sizeof name);
+			check_allocator(name, argv[first + i]);
+		}
+	}
+	for (int i = 0; i < files; i++) {
+		cli_load(argv[first + i], &program, &format);
+		good = replay_file(argv[first + i], &program, &arguments, results, &worst) && good;
+	}
+	cli_write_json(arguments.json, results);
+	cli_write_junit(arguments.junit, "replay", results);
+	cJSON_Delete(results);
+	program_destroy(&program);
+	printf("verdict: %s\n", verdict_name(worst));
+	return good ? STATUS_CLEAN : STATUS_FOUND;
+}

@@ -1,0 +1,347 @@
+#define _GNU_SOURCE
+#include "report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "allocator.h"
+
+#define STACK_LINES 12
+
+static const struct op *op_at(const struct program *program, uint32_t thread, uint64_t op)
+{
+	if (thread >= program->thread_count || op >= program->threads[thread].count)
+		return NULL;
+	return &program->threads[thread].ops[op];
+}
+
+void report_place(const struct program *program, uint32_t thread, uint64_t op, char *text, size_t size)
+{
+	const struct op *const operation = op_at(program, thread, op);
+	char name[16], line[160];
+
+	thread_name(thread, name);
+	if (operation == NULL) {
+		snprintf(text, size, "at the end of the program");
+		return;
+	}
+	op_print(operation, line, sizeof line);
+	snprintf(text, size, "%s, operation %" PRIu64 ": %s", name, op + 1, line);
+}
+
+static const char *cell_name(uint8_t kind)
+{
+	switch (kind) {
+	case REGION_LIVE:
+		return "live";
+	case REGION_CACHED:
+		return "cached";
+	case REGION_FREE:
+		return "free";
+	case REGION_META:
+		return "bookkeeping";
+	default:
+		return "?";
+	}
+}
+
+static void print_map(FILE *file, const struct run_record *record)
+{
+	if (record->map_count == 0)
+		return;
+	fprintf(file, "  neighbourhood:\n");
+	for (uint32_t i = 0; i < record->map_count; i++) {
+		const struct map_cell *const cell = &record->map[i];
+		char label[8] = "";
+
+		if (cell->label != LABEL_NULL)
+			label_name(cell->label, label);
+		fprintf(file, "  %s 0x%012" PRIx64 " %10" PRIu64 "  %s %s\n", cell->guilty ? ">" : " ", cell->start, cell->size,
+			cell_name(cell->kind), label);
+	}
+}
+
+static void print_blocks(FILE *file, const struct program *program, const struct verdict *verdict)
+{
+	for (uint32_t i = 0; i < verdict->block_count && i < VERDICT_BLOCKS_MAX; i++) {
+		const struct verdict_block *const block = &verdict->blocks[i];
+		char place[256], label[8];
+
+		if (i == 0)
+			fprintf(file, "  blocks:\n");
+		label_name(block->label, label);
+		report_place(program, block->thread, block->op, place, sizeof place);
+		fprintf(file, "    %-6s %10" PRIu64 " bytes at 0x%012" PRIx64 "  %s\n",
+			block->label == LABEL_NULL ? "-" : label, block->size, block->address, place);
+	}
+}
+
+/* The first stack of a sanitizer's report: where in the allocator it happened. */
+static void print_stack(FILE *file, const char *path)
+{
+	FILE *const report = fopen(path, "r");
+	char *line = NULL;
+	size_t size = 0;
+	int lines = 0;
+
+	if (report == NULL)
+		return;
+	while (lines < STACK_LINES && getline(&line, &size, report) > 0) {
+		const char *text = line + strspn(line, " ");
+
+		if (text[0] != '#') {
+			if (lines > 0)
+				break;
+			continue;
+		}
+		if (lines++ == 0)
+			fprintf(file, "  stack:\n");
+		fprintf(file, "    %s", text);
+	}
+	free(line);
+	fclose(report);
+}
+
+void report_print(FILE *file, const struct program *program, const struct run_record *record, const char *sanitizer_output)
+{
+	const struct verdict *const verdict = &record->verdict;
+	char place[256];
+
+	if (verdict->kind == VERDICT_CLEAN)
+		return;
+	report_place(program, verdict->thread, verdict->op, place, sizeof place);
+	fprintf(file, "%s on %s: %s\n", verdict_name(verdict->kind), record->allocator, verdict->message);
+	fprintf(file, "  must hold: %s\n", verdict_meaning(verdict->kind));
+	fprintf(file, "  seen:      %s\n", place);
+	print_blocks(file, program, verdict);
+	print_map(file, record);
+	if (sanitizer_output != NULL)
+		print_stack(file, sanitizer_output);
+}
+
+void report_counts(FILE *file, const struct run_record *record)
+{
+	bool missing = false;
+
+	fprintf(file, "%" PRIu64 " operations, %" PRIu64 " faults;", record->operations, record->faults_injected);
+	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
+		if (record->checks[i] > 0)
+			fprintf(file, " %s %" PRIu64, verdict_name((enum verdict_kind)i), record->checks[i]);
+	fprintf(file, "\n");
+	for (int i = VERDICT_OVERLAP; i <= VERDICT_UNRECLAIMED; i++) {
+		if (record->checks[i] == 0) {
+			fprintf(file, "%s%s", missing ? ", " : "oracles that had nothing to check: ",
+				verdict_name((enum verdict_kind)i));
+			missing = true;
+		}
+	}
+	if (missing)
+		fprintf(file, "\n");
+}
+
+/* ---- JSON ---- */
+
+static void add_address(cJSON *object, const char *name, uint64_t address)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "0x%" PRIx64, address);
+	cJSON_AddStringToObject(object, name, text);
+}
+
+static void add_place(cJSON *object, const struct program *program, uint32_t thread, uint64_t op)
+{
+	const struct op *const operation = op_at(program, thread, op);
+	char text[160];
+
+	thread_name(thread, text);
+	cJSON_AddStringToObject(object, "thread", text);
+	if (operation == NULL)
+		return;
+	cJSON_AddNumberToObject(object, "operation", (double)(op + 1));
+	op_print(operation, text, sizeof text);
+	cJSON_AddStringToObject(object, "text", text);
+}
+
+static cJSON *blocks_json(const struct program *program, const struct verdict *verdict)
+{
+	cJSON *const array = cJSON_CreateArray();
+
+	for (uint32_t i = 0; i < verdict->block_count && i < VERDICT_BLOCKS_MAX; i++) {
+		const struct verdict_block *const block = &verdict->blocks[i];
+		cJSON *const object = cJSON_CreateObject();
+		char label[8];
+
+		label_name(block->label, label);
+		if (block->label != LABEL_NULL)
+			cJSON_AddStringToObject(object, "name", label);
+		cJSON_AddNumberToObject(object, "size", (double)block->size);
+		add_address(object, "address", block->address);
+		add_place(object, program, block->thread, block->op);
+		cJSON_AddItemToArray(array, object);
+	}
+	return array;
+}
+
+cJSON *report_json(const char *file_name, const char *variant, const struct program *program,
+		   const struct run_record *record)
+{
+	const struct verdict *const verdict = &record->verdict;
+	cJSON *const object = cJSON_CreateObject(), *checks;
+
+	if (file_name != NULL)
+		cJSON_AddStringToObject(object, "file", file_name);
+	cJSON_AddStringToObject(object, "allocator", record->allocator);
+	if (variant != NULL)
+		cJSON_AddStringToObject(object, "variant", variant);
+	cJSON_AddStringToObject(object, "verdict", verdict_name(verdict->kind));
+	if (verdict->kind != VERDICT_CLEAN) {
+		cJSON_AddStringToObject(object, "message", verdict->message);
+		add_place(object, program, verdict->thread, verdict->op);
+		if (verdict->address != 0)
+			add_address(object, "address", verdict->address);
+		cJSON_AddItemToObject(object, "blocks", blocks_json(program, verdict));
+	}
+	cJSON_AddNumberToObject(object, "operations", (double)record->operations);
+	cJSON_AddNumberToObject(object, "faults", (double)record->faults_injected);
+	checks = cJSON_AddObjectToObject(object, "checks");
+	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
+		cJSON_AddNumberToObject(checks, verdict_name((enum verdict_kind)i), (double)record->checks[i]);
+	return object;
+}
+
+/* ---- Files ---- */
+
+/* Opens PATH.tmp, to be renamed to PATH when all is written. */
+static FILE *open_beside(const char *path, char **temporary)
+{
+	FILE *file;
+
+	if (asprintf(temporary, "%s.%d.tmp", path, (int)getpid()) < 0)
+		return NULL;
+	file = fopen(*temporary, "w");
+	if (file == NULL) {
+		free(*temporary);
+		*temporary = NULL;
+	}
+	return file;
+}
+
+static bool close_and_rename(FILE *file, char *temporary, const char *path)
+{
+	bool good = ferror(file) == 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
+	int error = errno;
+
+	if (fclose(file) != 0 && good) {
+		good = false;
+		error = errno;
+	}
+	if (good && rename(temporary, path) != 0) {
+		good = false;
+		error = errno;
+	}
+	if (!good)
+		unlink(temporary);
+	free(temporary);
+	errno = error;
+	return good;
+}
+
+bool report_write_json(const char *path, const cJSON *json)
+{
+	char *const text = cJSON_Print(json);
+	char *temporary;
+	FILE *file;
+
+	if (strcmp(path, "-") == 0) {
+		puts(text);
+		free(text);
+		return true;
+	}
+	file = open_beside(path, &temporary);
+	if (file == NULL) {
+		free(text);
+		return false;
+	}
+	fprintf(file, "%s\n", text);
+	free(text);
+	return close_and_rename(file, temporary, path);
+}
+
+/* Copies the text of a program line by line and marks the operation. */
+static bool copy_with_mark(FILE *to, FILE *from, const struct verdict *verdict)
+{
+	char *line = NULL, section[16] = "", guilty[16];
+	size_t size = 0;
+	uint64_t op = 0;
+	ssize_t length;
+
+	thread_name(verdict->thread, guilty);
+	while ((length = getline(&line, &size, from)) > 0) {
+		char name[16];
+
+		line[length - (line[length - 1] == '\n')] = '\0';
+		if (line[0] != ' ' && line[0] != '\t') {
+			/* A new section; other sections than a thread's have no operations. */
+			if (sscanf(line, "thread %15s", name) != 1)
+				name[0] = '\0';
+			memcpy(section, name, sizeof section);
+			op = 0;
+		} else if (strcmp(section, guilty) == 0 && op++ == verdict->op) {
+			fprintf(to, "%s  # <-- %s: %s\n", line, verdict_name(verdict->kind), verdict->message);
+			continue;
+		}
+		fprintf(to, "%s\n", line);
+	}
+	free(line);
+	if (verdict->op == NO_OP)
+		fprintf(to, "# <-- at the end of the program: %s: %s\n", verdict_name(verdict->kind), verdict->message);
+	return ferror(from) == 0;
+}
+
+bool report_write_program(const char *path, const struct program *program, const struct run_record *record,
+			  const char *allocator)
+{
+	struct program copy;
+	char *temporary, *text = NULL;
+	size_t length = 0;
+	FILE *memory, *file;
+	bool good;
+
+	program_init(&copy);
+	program_copy(&copy, program);
+	snprintf(copy.allocator, sizeof copy.allocator, "%s", allocator);
+	copy.expect = record->verdict.kind;
+	copy.has_expect = true;
+	memory = open_memstream(&text, &length);
+	good = memory != NULL && program_print(&copy, memory);
+	if (memory != NULL)
+		fclose(memory);
+	program_destroy(&copy);
+	file = good ? open_beside(path, &temporary) : NULL;
+	memory = file != NULL ? fmemopen(text, length, "r") : NULL;
+	good = memory != NULL && copy_with_mark(file, memory, &record->verdict);
+	if (memory != NULL)
+		fclose(memory);
+	if (file != NULL)
+		good = close_and_rename(file, temporary, path) && good;
+	free(text);
+	return good;
+}
+
+void report_failure_name(const struct program *program, const struct run_record *record, char *name, size_t size)
+{
+	const struct verdict *const verdict = &record->verdict;
+	const struct op *const op = op_at(program, verdict->thread, verdict->op);
+	uint32_t hash = 2166136261u;
+
+	/* Messages differ in addresses and sizes: only the words of it count. */
+	for (const char *p = verdict->message; *p != '\0'; p++)
+		if ((*p | 32) >= 'g' && (*p | 32) <= 'z')
+			hash = (hash ^ (unsigned char)*p) * 16777619u;
+	snprintf(name, size, "%s-%s-%04x", verdict_name(verdict->kind), op != NULL ? op_kind_name(op->kind) : "end",
+		 (hash ^ hash >> 16) & 0xffff);
+}

@@ -1,0 +1,45 @@
+/* Reports: what a run found, for people, for machines, and as a program to keep. */
+#ifndef HEAPSTORM_HARNESS_REPORT_H
+#define HEAPSTORM_HARNESS_REPORT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <cjson/cJSON.h>
+
+#include "program.h"
+#include "verdict.h"
+
+/*
+ * Prints the verdict of a record for a person: what must hold, where it broke, the blocks, a map of the neighbourhood. Nothing for a
+ * clean one. `sanitizer_output` is a file with what the sanitizer wrote, of which the first stack is shown; may be NULL.
+ */
+void report_print(FILE *file, const struct program *program, const struct run_record *record, const char *sanitizer_output);
+
+/* "main, operation 7: b = malloc 24", or "at the end of the program" */
+void report_place(const struct program *program, uint32_t thread, uint64_t op, char *text, size_t size);
+
+/* Figures of a run: operations, checks of each oracle; the oracles that did not run are named. */
+void report_counts(FILE *file, const struct run_record *record);
+
+/*
+ * The record as JSON (docs/json.md): verdict, place, message, blocks, checks. `file_name` and `variant` may be NULL. The caller
+ * deletes it.
+ */
+cJSON *report_json(const char *file_name, const char *variant, const struct program *program,
+		   const struct run_record *record);
+
+/*
+ * Writes the program as text with `allocator` and `expect` lines for the verdict, and a comment at the operation that shows it. Written to a
+ * file beside it first, then renamed: nothing half written is left. False with errno.
+ */
+bool report_write_program(const char *path, const struct program *program, const struct run_record *record,
+			  const char *allocator);
+
+/* Writes JSON to a file in the same manner. "-" is standard output. False with errno. */
+bool report_write_json(const char *path, const cJSON *json);
+
+/* A name for the failure that is the same for the same bug seen at the same kind of operation: "overlap-malloc-1f3a". */
+void report_failure_name(const struct program *program, const struct run_record *record, char *name, size_t size);
+
+#endif
