@@ -858,13 +858,14 @@ static bool run_round(struct executor *executor)
 		return false;
 	if (!check_quiet(executor, false, NULL))
 		return false;
-	if (executor->options->deep && executor->round == 0) {
+	/* In the second round, so that the first is the same with these checks and without. */
+	if (executor->options->deep && executor->round == 1) {
 		if (!check_quiet(executor, true, &summary) || !check_largest_free(executor, summary.largest_free))
 			return false;
 	}
 	if (!free_all(executor, order))
 		return false;
-	return executor->round > 0 || check_quiet(executor, true, NULL);
+	return executor->round > 1 || check_quiet(executor, true, NULL);
 }
 
 /* Runs the program again and again: what is mapped once all is freed must not grow without end. */

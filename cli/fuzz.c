@@ -1,0 +1,362 @@
+/* heapstorm fuzz: starts the fuzz target, watches over it and keeps what it finds. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "report.h"
+#include "subject.h"
+#include "supervisor.h"
+
+struct arguments {
+	const char *corpus, *seeds, *out, *target, *json, *junit, *max_runs;
+	char *random_seed;
+	double budget, timeout;
+};
+
+enum { OPTION_BUDGET = 256, OPTION_CORPUS, OPTION_JSON, OPTION_JUNIT, OPTION_OUT, OPTION_RUNS, OPTION_SEED, OPTION_SEEDS, OPTION_TARGET,
+       OPTION_TIMEOUT };
+
+/* What libFuzzer last said of itself. */
+struct engine_status {
+	const char *log;
+	double start;
+	char coverage[32], features[32], corpus[64];
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+	struct arguments *const arguments = state->input;
+
+	switch (key) {
+	case OPTION_BUDGET:
+		arguments->budget = cli_seconds(value, "--budget");
+		return 0;
+	case OPTION_CORPUS:
+		arguments->corpus = value;
+		return 0;
+	case OPTION_JSON:
+		arguments->json = value;
+		return 0;
+	case OPTION_JUNIT:
+		arguments->junit = value;
+		return 0;
+	case OPTION_OUT:
+		arguments->out = value;
+		return 0;
+	case OPTION_RUNS:
+		cli_number(value, "--runs", 1, UINT32_MAX);
+		arguments->max_runs = value;
+		return 0;
+	case OPTION_SEED:
+		cli_number(value, "--seed", 1, UINT32_MAX);
+		arguments->random_seed = value;
+		return 0;
+	case OPTION_SEEDS:
+		arguments->seeds = value;
+		return 0;
+	case OPTION_TARGET:
+		arguments->target = value;
+		return 0;
+	case OPTION_TIMEOUT:
+		arguments->timeout = cli_seconds(value, "--timeout");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* Takes the word after `key` of libFuzzer's status line. */
+static void take_figure(const char *line, const char *key, char *figure, size_t size)
+{
+	const char *at = strstr(line, key);
+
+	if (at == NULL)
+		return;
+	at += strlen(key);
+	snprintf(figure, size, "%.*s", (int)strcspn(at, " \n"), at);
+}
+
+/* Reads the last status line of libFuzzer's log: "#1234 NEW cov: 56 ft: 78 corp: 9/10b ...". */
+static void read_status(struct engine_status *status)
+{
+	char tail[4096];
+	FILE *const log = fopen(status->log, "r");
+	size_t length;
+
+	if (log == NULL)
+		return;
+	if (fseek(log, -(long)sizeof tail + 1, SEEK_END) != 0)
+		rewind(log);
+	length = fread(tail, 1, sizeof tail - 1, log);
+	fclose(log);
+	tail[length] = '\0';
+	for (char *line = strrchr(tail, '#'); line != NULL; line = memrchr(tail, '#', (size_t)(line - tail))) {
+		if (strstr(line, " cov: ") != NULL && strchr(line, '\n') != NULL) {
+			take_figure(line, " cov: ", status->coverage, sizeof status->coverage);
+			take_figure(line, " ft: ", status->features, sizeof status->features);
+			take_figure(line, " corp: ", status->corpus, sizeof status->corpus);
+			return;
+		}
+	}
+}
+
+static void print_progress(const struct run_record *record, void *context)
+{
+	struct engine_status *const status = context;
+	const double seconds = cli_now() - status->start;
+	const bool terminal = isatty(STDOUT_FILENO);
+	uint64_t checks = 0;
+
+	/* Elsewhere than on a terminal a line every ten seconds is enough. */
+	if (!terminal && (uint64_t)seconds % 10 != 0)
+		return;
+	read_status(status);
+	for (int i = 0; i < VERDICT_KINDS; i++)
+		checks += record->checks[i];
+	printf("%s%4.0f s  %" PRIu64 " programs  %.0f/s  %" PRIu64 " operations  %" PRIu64 " checks  coverage %s%s", terminal ? "\r" : "",
+	       seconds, record->programs, (double)record->programs / seconds, record->operations, checks, status->coverage,
+	       terminal ? "\033[K" : "\n");
+	fflush(stdout);
+}
+
+/* Turns the programs of a folder into inputs for the fuzzer. */
+static size_t encode_seeds(const char *from, const char *to)
+{
+	struct program program;
+	struct dirent *entry;
+	DIR *const folder = opendir(from);
+	size_t count = 0;
+
+	if (folder == NULL)
+		cli_die(STATUS_USAGE, "%s: cannot be read: %s", from, strerror(errno));
+	program_init(&program);
+	while ((entry = readdir(folder)) != NULL) {
+		enum program_format format;
+		char path[PATH_MAX];
+		uint8_t *bytes;
+		size_t size;
+		FILE *file;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof path, "%s/%s", from, entry->d_name);
+		cli_load(path, &program, &format);
+		size = program_encoded_size(&program);
+		bytes = malloc(size + 1);
+		snprintf(path, sizeof path, "%s/%s", to, entry->d_name);
+		file = fopen(path, "w");
+		if (bytes == NULL || file == NULL || fwrite(bytes, 1, program_encode(&program, bytes, size), file) != size ||
+		    fclose(file) != 0)
+			cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+		free(bytes);
+		count++;
+	}
+	closedir(folder);
+	program_destroy(&program);
+	return count;
+}
+
+/* The failing input, as bytes and as text, and the figures; one folder for each failure. */
+static void keep_failure(const struct arguments *arguments, const char *allocator, const struct program *program,
+			 const struct run_record *record, cJSON *json)
+{
+	char name[64], path[PATH_MAX], folder[PATH_MAX - 32];
+	FILE *file;
+
+	report_failure_name(program, record, name, sizeof name);
+	snprintf(folder, sizeof folder, "%s/%s", arguments->out, name);
+	cli_make_folder(folder);
+	snprintf(path, sizeof path, "%s/input", folder);
+	file = fopen(path, "w");
+	if (file == NULL || fwrite(record->input, 1, record->input_size, file) != record->input_size || fclose(file) != 0)
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+	snprintf(path, sizeof path, "%s/program.heap", folder);
+	if (!report_write_program(path, program, record, allocator))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+	printf("  kept in:   %s\n", folder);
+	if (arguments->target == NULL)
+		printf("  again:     heapstorm replay %s\n", path);
+	cJSON_AddStringToObject(json, "program", path);
+	snprintf(path, sizeof path, "%s/failure.json", folder);
+	cli_write_json(path, json);
+}
+
+static void print_table(const struct run_record *record, const struct engine_status *status, double seconds)
+{
+	printf("\n%-16s %14" PRIu64 "    %-16s %14" PRIu64 "\n", "programs", record->programs, "operations", record->operations);
+	printf("%-16s %14.0f    %-16s %14" PRIu64 "\n", "programs/s", (double)record->programs / seconds, "faults",
+	       record->faults_injected);
+	printf("%-16s %14s    %-16s %14s\n", "coverage (edges)", status->coverage, "corpus", status->corpus);
+	printf("\noperations by kind\n");
+	for (int i = 0; i < OP_KINDS; i++)
+		printf("  %-16s %12" PRIu64 "%s", op_kind_name((enum op_kind)i), record->operations_by_kind[i],
+		       i % 2 == 1 || i == OP_KINDS - 1 ? "\n" : "  ");
+	printf("\nchecks by oracle\n");
+	for (int i = VERDICT_CLEAN + 1, column = 0; i < VERDICT_KINDS; i++) {
+		if (i == VERDICT_RACE || i == VERDICT_DEADLOCK || i == VERDICT_STUCK || i >= VERDICT_CRASH)
+			continue; /* these watch all the time, there is nothing to count */
+		printf("  %-16s %12" PRIu64 "%s%s", verdict_name((enum verdict_kind)i), record->checks[i],
+		       record->checks[i] == 0 ? " (never ran)" : "", column++ % 2 == 1 ? "\n" : "  ");
+	}
+	printf("\n");
+}
+
+static enum verdict_kind run(const struct arguments *arguments, const char *allocator)
+{
+	char target[PATH_MAX], work[PATH_MAX - 64], log[PATH_MAX], artifacts[PATH_MAX], budget[48], timeout[48], seed[48], runs[48];
+	char corpus[PATH_MAX], seeds[PATH_MAX];
+	char *argv[16];
+	int argc = 0;
+	struct engine_status status = {.log = log, .start = cli_now(), .coverage = "-", .corpus = "-"};
+	const struct supervision supervision = {
+		.argv = argv,
+		.output = log,
+		.timeout_seconds = arguments->timeout,
+		.budget_seconds = arguments->budget > 0 ? arguments->budget + 10 : 0, /* libFuzzer ends by itself before */
+		.interrupted = &cli_interrupted,
+		.progress = print_progress,
+		.context = &status,
+	};
+	struct supervised result;
+	struct program program;
+	enum verdict_kind verdict;
+	cJSON *results = cJSON_CreateArray(), *json;
+	double seconds;
+
+	if (arguments->target != NULL)
+		snprintf(target, sizeof target, "%s", arguments->target);
+	else
+		cli_install_path("bin/fuzz_sequence", target, sizeof target);
+	snprintf(work, sizeof work, "%s", cli_temporary_folder());
+	snprintf(log, sizeof log, "%s/log", work);
+	snprintf(artifacts, sizeof artifacts, "-artifact_prefix=%s/", work);
+	snprintf(budget, sizeof budget, "-max_total_time=%.0f", arguments->budget < 1 ? 1 : arguments->budget);
+	snprintf(timeout, sizeof timeout, "-timeout=%.0f", arguments->timeout * 10); /* the supervisor is quicker */
+	argv[argc++] = target;
+	argv[argc++] = "-print_final_stats=1";
+	argv[argc++] = "-max_len=4096";
+	argv[argc++] = "-len_control=20";
+	argv[argc++] = "-rss_limit_mb=8192";
+	argv[argc++] = artifacts;
+	argv[argc++] = timeout;
+	if (arguments->budget > 0)
+		argv[argc++] = budget;
+	if (arguments->random_seed != NULL) {
+		snprintf(seed, sizeof seed, "-seed=%s", arguments->random_seed);
+		argv[argc++] = seed;
+	}
+	if (arguments->max_runs != NULL) {
+		snprintf(runs, sizeof runs, "-runs=%s", arguments->max_runs);
+		argv[argc++] = runs;
+	}
+	snprintf(corpus, sizeof corpus, "%s", arguments->corpus != NULL ? arguments->corpus : work);
+	if (arguments->corpus == NULL)
+		strcat(corpus, "/corpus");
+	cli_make_folder(corpus);
+	argv[argc++] = corpus;
+	if (arguments->seeds != NULL) {
+		snprintf(seeds, sizeof seeds, "%s/seeds", work);
+		cli_make_folder(seeds);
+		printf("%zu seeds from %s\n", encode_seeds(arguments->seeds, seeds), arguments->seeds);
+		argv[argc++] = seeds;
+	}
+	argv[argc] = NULL;
+	if (allocator != NULL)
+		setenv("HEAPSTORM_ALLOCATORS", allocator, 1);
+	fflush(stdout);
+	if (!supervise(&supervision, &result))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", target, strerror(errno));
+	seconds = cli_now() - status.start;
+	if (isatty(STDOUT_FILENO))
+		printf("\r\033[K");
+	read_status(&status);
+	if (result.record->magic != RUN_RECORD_MAGIC) {
+		fprintf(stderr, "heapstorm: %s did not start:\n", target);
+		FILE *const text = fopen(log, "r");
+
+		for (int c; text != NULL && (c = fgetc(text)) != EOF;)
+			fputc(c, stderr);
+		exit(STATUS_ENVIRONMENT);
+	}
+	verdict = result.record->verdict.kind;
+	if (verdict == VERDICT_CLEAN && WIFEXITED(result.status) && WEXITSTATUS(result.status) != 0 && !result.stopped)
+		cli_die(STATUS_ENVIRONMENT, "%s ended with status %d without a verdict; see its output with --target %s", target,
+			WEXITSTATUS(result.status), target);
+	program_init(&program);
+	program_decode(result.record->input, result.record->input_size, &program);
+	print_table(result.record, &status, seconds);
+	report_print(stdout, &program, result.record, log);
+	json = report_json(allocator, "fuzz", &program, result.record);
+	cJSON_AddNumberToObject(json, "seconds", seconds);
+	cJSON_AddNumberToObject(json, "programs", (double)result.record->programs);
+	cJSON_AddNumberToObject(json, "coverage", strtod(status.coverage, NULL));
+	if (verdict != VERDICT_CLEAN)
+		keep_failure(arguments, result.record->allocator, &program, result.record, json);
+	cJSON_AddItemToArray(results, json);
+	cli_write_json(arguments->json, json);
+	cli_write_junit(arguments->junit, "fuzz", results);
+	cJSON_Delete(results);
+	program_destroy(&program);
+	supervised_release(&result);
+	return verdict;
+}
+
+int cmd_fuzz(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, such as 60s or 10m (default: when interrupted)", 0},
+		{"corpus", OPTION_CORPUS, "DIR", 0, "Begin with the inputs in DIR and keep new ones there", 0},
+		{"seeds", OPTION_SEEDS, "DIR", 0, "Begin also with the programs (text) in DIR", 0},
+		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
+		{"runs", OPTION_RUNS, "N", 0, "Stop after N programs", 0},
+		{"seed", OPTION_SEED, "N", 0, "Seed of the random numbers", 0},
+		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
+		{"target", OPTION_TARGET, "FILE", 0, "Another fuzz target than fuzz_sequence", 0},
+		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
+		{"junit", OPTION_JUNIT, "FILE", 0, "Write the result as JUnit XML", 0},
+		{0},
+	};
+	const struct argp argp = {
+		.options = options,
+		.parser = parse_option,
+		.args_doc = "[ALLOCATOR[,ALLOCATOR...]]",
+		.doc = "Searches for bugs with libFuzzer under AddressSanitizer and UndefinedBehaviorSanitizer: random programs, guided by "
+		       "coverage, on the allocators side by side (default: all)."
+		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
+	};
+	struct arguments arguments = {.out = "heapstorm-failures", .timeout = 10};
+	const int first = cli_parse(&argp, argc, argv, &arguments);
+	const char *allocator = NULL;
+	enum verdict_kind verdict;
+
+	if (argc - first > 1)
+		cli_die(STATUS_USAGE, "fuzz takes one word, names of allocators: see heapstorm fuzz --help");
+	if (argc - first == 1) {
+		allocator = argv[first];
+		char list[256], *state = NULL;
+
+		snprintf(list, sizeof list, "%s", allocator);
+		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
+			size_t i = 0;
+
+			while (heapstorm_adapters[i] != NULL && strcmp(name, heapstorm_adapters[i]->allocator->name) != 0)
+				i++;
+			if (heapstorm_adapters[i] == NULL)
+				cli_die(STATUS_USAGE, "no allocator is called '%s': see heapstorm list", name);
+		}
+	}
+	cli_check_writable(arguments.json);
+	cli_check_writable(arguments.junit);
+	cli_catch_interrupts();
+	verdict = run(&arguments, allocator);
+	printf("verdict: %s\n", verdict_name(verdict));
+	return verdict == VERDICT_CLEAN ? STATUS_CLEAN : STATUS_FOUND;
+}
