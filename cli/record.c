@@ -219,52 +219,79 @@ static void print_bytes(FILE *to, uint64_t bytes)
 		fprintf(to, "%.1f MB", (double)bytes / 1e6);
 }
 
-/* False: a file is not whole. */
+#define REPORTED_MAX 16 /* lines for other processes */
+
+static void report_recording(const struct recording *r, bool with_command)
+{
+	fprintf(stderr, "heapstorm: %s: %" PRIu64 " operations, %" PRIu64 " thread%s, peak live %" PRIu64 " blocks of ", r->path, r->operations,
+		r->threads, r->threads == 1 ? "" : "s", r->peak_blocks);
+	print_bytes(stderr, r->peak_bytes);
+	fputs(", ", stderr);
+	print_bytes(stderr, r->bytes);
+	fputs(" written", stderr);
+	if (r->stopped)
+		fputs(", stopped there", stderr);
+	if (r->totals.dropped > 0)
+		fprintf(stderr, ", %" PRIu64 " calls on unknown blocks left out", r->totals.dropped);
+	if (r->totals.unseen > 0)
+		fprintf(stderr, ", %" PRIu64 " frees not seen", r->totals.unseen);
+	if (r->totals.lost > 0)
+		fprintf(stderr, ", %" PRIu64 " calls lost", r->totals.lost);
+	if (with_command)
+		fprintf(stderr, " (%s%.60s)", r->forked ? "fork of " : "", r->command);
+	fputc('\n', stderr);
+}
+
+static int by_operations(const void *a, const void *b)
+{
+	const struct recording *x = *(const struct recording *const *)a, *y = *(const struct recording *const *)b;
+
+	return (x->operations < y->operations) - (x->operations > y->operations);
+}
+
+/* One line for each file, PROGRAM's first, the others by size. False: a file is not whole. */
 static bool report(const struct collector *collector, const struct arguments *arguments)
 {
-	size_t count;
+	size_t count, others = 0;
 	const struct recording *recordings = collector_recordings(collector, &count);
+	const struct recording **sorted = calloc(count + 1, sizeof(const struct recording *));
 	bool good = true, has_main = false;
 
+	if (!sorted)
+		return false;
 	for (size_t i = 0; i < count; i++) {
 		const struct recording *r = &recordings[i];
+		bool is_main = strcmp(r->path, arguments->output) == 0;
 
-		has_main |= strcmp(r->path, arguments->output) == 0;
+		has_main |= is_main;
 		if (r->error != 0) {
 			fprintf(stderr, "heapstorm record: %s: %s\n", r->path, strerror(r->error));
 			good = false;
-			continue;
+		} else if (is_main) {
+			report_recording(r, count > 1);
+		} else {
+			sorted[others++] = r;
 		}
-		fprintf(stderr, "heapstorm: %s: %" PRIu64 " operations, %" PRIu64 " thread%s, peak live %" PRIu64 " blocks of ", r->path,
-			r->operations, r->threads, r->threads == 1 ? "" : "s", r->peak_blocks);
-		print_bytes(stderr, r->peak_bytes);
-		fputs(", ", stderr);
-		print_bytes(stderr, r->bytes);
-		fputs(" written", stderr);
-		if (r->stopped)
-			fputs(", stopped there", stderr);
-		if (r->totals.dropped > 0)
-			fprintf(stderr, ", %" PRIu64 " calls on unknown blocks left out", r->totals.dropped);
-		if (r->totals.unseen > 0)
-			fprintf(stderr, ", %" PRIu64 " frees not seen", r->totals.unseen);
-		if (r->totals.lost > 0)
-			fprintf(stderr, ", %" PRIu64 " calls lost", r->totals.lost);
-		if (count > 1)
-			fprintf(stderr, " (%s%.60s)", r->forked ? "fork of " : "", r->command);
-		fputc('\n', stderr);
 	}
+	qsort(sorted, others, sizeof(const struct recording *), by_operations);
+	for (size_t i = 0; i < others && i < REPORTED_MAX; i++)
+		report_recording(sorted[i], true);
+	if (others > REPORTED_MAX)
+		fprintf(stderr, "heapstorm: and %zu smaller recordings of other processes\n", others - REPORTED_MAX);
+	free(sorted);
 	if (collector_left_out(collector) > 0)
 		fprintf(stderr, "heapstorm: %" PRIu32 " processes were not recorded: more than %d at one time\n",
 			collector_left_out(collector), HUB_SLOTS);
 	if (!has_main) {
-		struct trace_writer *writer = trace_writer_open(arguments->output, 0, arguments->program[0], strlen(arguments->program[0]) + 1);
+		struct trace_writer *writer =
+			trace_writer_open(arguments->output, 0, arguments->program[0], strlen(arguments->program[0]) + 1);
 
 		if (!writer || !trace_writer_close(writer, &(struct trace_totals){0}, NULL)) {
 			fprintf(stderr, "heapstorm record: %s: %s\n", arguments->output, strerror(errno));
-			good = false;
+			return false;
 		}
-		fprintf(stderr, "heapstorm: %s: no operations: %s makes no call that can be captured (statically linked, or with an allocator of its own)\n",
-			arguments->output, arguments->program[0]);
+		fprintf(stderr, "heapstorm: %s: no operations: %s made no call that can be captured\n", arguments->output,
+			arguments->program[0]);
 	}
 	return good;
 }

@@ -126,7 +126,7 @@ struct image {
 	struct hub_slot *slot;
 	struct ring_record *records;
 	int pidfd; /* -1: the system has none */
-	uint64_t generation, position;
+	uint64_t position;
 	int64_t hole_since, flushed_at; /* ns; 0: no hole */
 	struct trace_writer *writer;    /* NULL before the first call and after the end */
 	struct block_table blocks;
@@ -252,7 +252,6 @@ static void begin_image(struct collector *collector, size_t index)
 			command[i] = ' ';
 	image->slot = slot;
 	image->records = (struct ring_record *)((char *)collector->hub + HUB_HEAD_BYTES + index * RING_BYTES);
-	image->generation = slot->generation;
 	image->blocks.bits = 10;
 	image->blocks.places = allocate_zeroed((size_t)1 << image->blocks.bits, sizeof(*image->blocks.places));
 	image->recording.command = command;
@@ -272,18 +271,6 @@ static bool process_ended(uint32_t pid, int pidfd)
 		return poll(&poll_end, 1, 0) > 0;
 	}
 	return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
-}
-
-static bool image_ended(const struct collector *collector, const struct image *image)
-{
-	/* A later image of the same process: it has exec'ed. */
-	for (size_t i = 0; i < HUB_SLOTS; i++) {
-		const struct image *other = collector->images[i];
-
-		if (other && other->recording.pid == image->recording.pid && other->generation > image->generation)
-			return true;
-	}
-	return process_ended(image->recording.pid, image->pidfd);
 }
 
 /* ---- From records to events ---- */
@@ -527,9 +514,10 @@ static void end_image(struct collector *collector, size_t index)
 	atomic_store(&slot->owner, 0);
 }
 
-bool collector_poll(struct collector *collector)
+/* Begins the oldest image that is new. False: there is none. */
+static bool begin_oldest(struct collector *collector)
 {
-	bool any = false;
+	size_t oldest = HUB_SLOTS;
 
 	for (size_t i = 0; i < HUB_SLOTS; i++) {
 		struct hub_slot *slot = &collector->hub->slots[i];
@@ -537,11 +525,29 @@ bool collector_poll(struct collector *collector)
 
 		if (owner == 0 || collector->images[i])
 			continue;
-		if (atomic_load_explicit(&slot->ready, memory_order_acquire))
-			begin_image(collector, i);
-		else if (kill((pid_t)owner, 0) != 0 && errno == ESRCH) /* ended between claiming and filling in */
-			atomic_store(&slot->owner, 0);
+		if (atomic_load_explicit(&slot->ready, memory_order_acquire)) {
+			if (oldest == HUB_SLOTS || slot->generation < collector->hub->slots[oldest].generation)
+				oldest = i;
+		} else if (kill((pid_t)owner, 0) != 0 && errno == ESRCH) {
+			atomic_store(&slot->owner, 0); /* ended between claiming and filling in */
+		}
 	}
+	if (oldest == HUB_SLOTS)
+		return false;
+	/* An earlier image of the process has ended: it has exec'ed. */
+	for (size_t i = 0; i < HUB_SLOTS; i++)
+		if (collector->images[i] && collector->images[i]->recording.pid == atomic_load(&collector->hub->slots[oldest].owner))
+			end_image(collector, i);
+	begin_image(collector, oldest);
+	return true;
+}
+
+bool collector_poll(struct collector *collector)
+{
+	bool any = false;
+
+	while (begin_oldest(collector))
+		;
 	for (size_t i = 0; i < HUB_SLOTS; i++) {
 		struct image *image = collector->images[i];
 
@@ -561,7 +567,7 @@ bool collector_poll(struct collector *collector)
 	if (any)
 		return true;
 	for (size_t i = 0; i < HUB_SLOTS; i++) {
-		if (collector->images[i] && image_ended(collector, collector->images[i])) {
+		if (collector->images[i] && process_ended(collector->images[i]->recording.pid, collector->images[i]->pidfd)) {
 			end_image(collector, i);
 			any = true;
 		}
