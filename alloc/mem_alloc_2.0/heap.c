@@ -1,0 +1,322 @@
+#include "heap.h"
+
+#include "../os.h"
+
+_Static_assert(sizeof(struct free_block) == 2 * GRANULE, "two granules hold the node of a free block");
+
+/* Blocks that a bounded search looks at in the bin whose blocks may or may not be large enough. */
+#define SEARCH_MAX 8
+
+static void bin_insert(struct heap *heap, struct chunk *chunk, size_t granule, size_t size)
+{
+	struct free_block *free_block = granule_address(chunk, granule);
+	unsigned int class = class_floor(size);
+	struct free_block *first = heap->bins[class];
+
+	if (size < FREE_BLOCK_GRANULES)
+		return;
+	free_block->block.size = size * GRANULE;
+	free_block->block.next = (struct Block *)first;
+	free_block->previous = NULL;
+	free_block->purged = 0;
+	if (first != NULL)
+		first->previous = free_block;
+	heap->bins[class] = free_block;
+	heap->occupied[class / 64] |= (uint64_t)1 << class % 64;
+	if (chunk->touched < granule + FREE_BLOCK_GRANULES)
+		chunk->touched = granule + FREE_BLOCK_GRANULES;
+}
+
+static void bin_remove(struct heap *heap, struct free_block *free_block)
+{
+	struct free_block *next = free_block_next(free_block);
+	unsigned int class = class_floor(free_block->block.size / GRANULE);
+
+	if (next != NULL)
+		next->previous = free_block->previous;
+	if (free_block->previous != NULL) {
+		free_block->previous->block.next = free_block->block.next;
+	} else {
+		heap->bins[class] = next;
+		if (next == NULL)
+			heap->occupied[class / 64] &= ~((uint64_t)1 << class % 64);
+	}
+	if (free_block->purged != 0)
+		os_reuse(free_block->purged);
+}
+
+/* Makes a stretch without tags of its own a free block. */
+static void make_free(struct heap *heap, struct chunk *chunk, size_t granule, size_t size)
+{
+	ma2_tag_free(chunk, granule, size);
+	bin_insert(heap, chunk, granule, size);
+}
+
+/* The opposite: of a free block only its start bit is left. */
+static void unmake_free(struct heap *heap, struct chunk *chunk, size_t granule, size_t size)
+{
+	ma2_untag_free(chunk, granule, size);
+	if (size >= FREE_BLOCK_GRANULES)
+		bin_remove(heap, granule_address(chunk, granule));
+}
+
+static struct free_block *first_at_least(const struct heap *heap, unsigned int class)
+{
+	size_t word = class / 64;
+	uint64_t bits;
+
+	if (class >= HEAP_CLASSES)
+		return NULL;
+	bits = heap->occupied[word] & (~(uint64_t)0 << class % 64);
+	while (bits == 0) {
+		if (++word == sizeof(heap->occupied) / sizeof(heap->occupied[0]))
+			return NULL;
+		bits = heap->occupied[word];
+	}
+	return heap->bins[word * 64 + (size_t)__builtin_ctzl(bits)];
+}
+
+struct free_block *ma2_heap_find(const struct heap *heap, size_t size, enum effort effort)
+{
+	unsigned int class = class_ceil(size < FREE_BLOCK_GRANULES ? FREE_BLOCK_GRANULES : size);
+	struct free_block *candidate;
+	int left = SEARCH_MAX;
+
+	if (size > CHUNK_HEAP_GRANULES)
+		return NULL;
+	/* Between two classes: blocks of the lower one may do. */
+	if (size > EXACT_GRANULES && class_granules(class) != size)
+		for (candidate = heap->bins[class - 1]; candidate != NULL; candidate = free_block_next(candidate)) {
+			if (candidate->block.size >= size * GRANULE)
+				return candidate;
+			if (effort == EFFORT_BOUNDED && --left == 0)
+				break;
+		}
+	return first_at_least(heap, class);
+}
+
+void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t skip, size_t size, size_t count, size_t *dirty)
+{
+	struct chunk *chunk = chunk_of(free_block);
+	size_t first = granule_of(free_block);
+	size_t have = free_block->block.size / GRANULE;
+	size_t start = first + skip;
+	size_t end = start + size * count;
+	size_t virgin = chunk->touched > first + FREE_BLOCK_GRANULES ? chunk->touched : first + FREE_BLOCK_GRANULES;
+
+	if (chunk == heap->empty)
+		heap->empty = NULL;
+	unmake_free(heap, chunk, first, have);
+	*dirty = virgin > start ? (virgin - start) * GRANULE : 0;
+	if (end < first + have)
+		make_free(heap, chunk, end, first + have - end);
+	if (skip != 0)
+		make_free(heap, chunk, first, skip);
+	for (size_t granule = start; granule < end; granule += size)
+		ma2_tag_live(chunk, granule, size);
+	if (chunk->touched < end)
+		chunk->touched = end;
+	return granule_address(chunk, start);
+}
+
+static bool release_chunk(struct heap *heap, struct chunk *chunk)
+{
+	struct chunk *next = chunk->next;
+	struct chunk *previous = chunk->previous;
+
+	if (!os_unmap(chunk, CHUNK_SIZE))
+		return false;
+	if (next != NULL)
+		next->previous = previous;
+	if (previous != NULL)
+		previous->next = next;
+	else
+		heap->chunks = next;
+	return true;
+}
+
+/* As release_chunk, for one whose free block is in its bin. */
+static bool release_listed(struct heap *heap, struct chunk *chunk)
+{
+	bin_remove(heap, granule_address(chunk, CHUNK_FIRST));
+	if (release_chunk(heap, chunk))
+		return true;
+	bin_insert(heap, chunk, CHUNK_FIRST, CHUNK_HEAP_GRANULES);
+	return false;
+}
+
+static void free_range(struct heap *heap, struct chunk *chunk, size_t first, size_t size)
+{
+	size_t next = first + size;
+
+	if (next < CHUNK_END && tag_is_free(chunk, next)) {
+		size_t more = tag_size(chunk, next);
+
+		unmake_free(heap, chunk, next, more);
+		ma2_untag_start(chunk, next);
+		size += more;
+	}
+	if (tag_is_free(chunk, first - 1)) {
+		size_t more = tag_size_before(chunk, first - 1);
+
+		unmake_free(heap, chunk, first - more, more);
+		ma2_untag_start(chunk, first);
+		first -= more;
+		size += more;
+	}
+	if (size == CHUNK_HEAP_GRANULES) {
+		/* Where the OS refuses, the chunk is used on. */
+		if (heap->empty != NULL && release_chunk(heap, chunk))
+			return;
+		heap->empty = chunk;
+	}
+	make_free(heap, chunk, first, size);
+}
+
+void ma2_heap_free(struct heap *heap, void *block)
+{
+	struct chunk *chunk = chunk_of(block);
+	size_t granule = granule_of(block);
+	size_t size = tag_size(chunk, granule);
+
+	ma2_untag_live(chunk, granule, size);
+	free_range(heap, chunk, granule, size);
+}
+
+bool ma2_heap_extend(struct heap *heap, void *block, size_t size)
+{
+	struct chunk *chunk = chunk_of(block);
+	size_t granule = granule_of(block);
+	size_t have = tag_size(chunk, granule);
+	size_t next = granule + have;
+	size_t more;
+
+	if (next >= CHUNK_END || !tag_is_free(chunk, next))
+		return false;
+	more = tag_size(chunk, next);
+	if (have + more < size)
+		return false;
+	unmake_free(heap, chunk, next, more);
+	if (have + more > size)
+		make_free(heap, chunk, granule + size, have + more - size);
+	/* Another thread may read this block's size only if it was handed over, which orders it after all of this. */
+	ma2_untag_live(chunk, granule, have);
+	ma2_tag_live(chunk, granule, size);
+	ma2_untag_start(chunk, next);
+	if (chunk->touched < granule + size)
+		chunk->touched = granule + size;
+	return true;
+}
+
+void ma2_heap_shrink(struct heap *heap, void *block, size_t size)
+{
+	struct chunk *chunk = chunk_of(block);
+	size_t granule = granule_of(block);
+	size_t have = tag_size(chunk, granule);
+
+	ma2_untag_live(chunk, granule, have);
+	/* The rest is a live block of its own for the moment it takes to free it. */
+	ma2_tag_live(chunk, granule + size, have - size);
+	ma2_tag_live(chunk, granule, size);
+	ma2_untag_live(chunk, granule + size, have - size);
+	free_range(heap, chunk, granule + size, have - size);
+}
+
+void ma2_heap_add_chunk(struct heap *heap, struct chunk *chunk)
+{
+	chunk->previous = NULL;
+	chunk->next = heap->chunks;
+	if (heap->chunks != NULL)
+		heap->chunks->previous = chunk;
+	heap->chunks = chunk;
+	bin_insert(heap, chunk, CHUNK_FIRST, CHUNK_HEAP_GRANULES);
+	if (heap->empty == NULL)
+		heap->empty = chunk;
+}
+
+void ma2_heap_move(struct heap *from, struct heap *to, struct ThreadCache *owner)
+{
+	struct chunk *last = NULL;
+
+	for (struct chunk *chunk = from->chunks; chunk != NULL; chunk = chunk->next) {
+		atomic_store_explicit(&chunk->owner, owner, memory_order_relaxed);
+		last = chunk;
+	}
+	if (last == NULL)
+		return;
+	last->next = to->chunks;
+	if (to->chunks != NULL)
+		to->chunks->previous = last;
+	to->chunks = from->chunks;
+	from->chunks = NULL;
+
+	for (unsigned int class = 0; class < HEAP_CLASSES; class ++) {
+		struct free_block *first = from->bins[class];
+		struct free_block *end = first;
+
+		if (first == NULL)
+			continue;
+		while (free_block_next(end) != NULL)
+			end = free_block_next(end);
+		end->block.next = (struct Block *)to->bins[class];
+		if (to->bins[class] != NULL)
+			to->bins[class]->previous = end;
+		to->bins[class] = first;
+		from->bins[class] = NULL;
+	}
+	for (size_t i = 0; i < sizeof(to->occupied) / sizeof(to->occupied[0]); i++) {
+		to->occupied[i] |= from->occupied[i];
+		from->occupied[i] = 0;
+	}
+	if (to->empty == NULL)
+		to->empty = from->empty;
+	else if (from->empty != NULL)
+		release_listed(to, from->empty);
+	from->empty = NULL;
+}
+
+bool ma2_heap_release_empty(struct heap *heap)
+{
+	if (heap->empty == NULL || !release_listed(heap, heap->empty))
+		return false;
+	heap->empty = NULL;
+	return true;
+}
+
+bool ma2_heap_purge(struct heap *heap, size_t *keep)
+{
+	uintptr_t page = os_page_size();
+	bool purged = false;
+
+	for (unsigned int class = class_floor(page / GRANULE); class < HEAP_CLASSES; class ++) {
+		struct free_block *free_block = heap->bins[class];
+
+		for (; free_block != NULL; free_block = free_block_next(free_block)) {
+			struct chunk *chunk = chunk_of(free_block);
+			uintptr_t start = ((uintptr_t)(free_block + 1) + page - 1) & -page;
+			uintptr_t end = (uintptr_t)free_block + free_block->block.size;
+			uintptr_t touched = (uintptr_t)granule_address(chunk, chunk->touched);
+			bool last = granule_of((void *)end) == CHUNK_END;
+
+			/* What was never touched has no pages. */
+			end = last ? (touched + page - 1) & -page : end & -page;
+			if (start >= end || free_block->purged == end - start)
+				continue;
+			if (*keep >= end - start) {
+				*keep -= end - start;
+				continue;
+			}
+			if (!os_purge((void *)start, end - start))
+				continue;
+			if (last) {
+				chunk->touched = granule_of((void *)start);
+				free_block->purged += end - start;
+			} else {
+				os_reuse(free_block->purged);
+				free_block->purged = end - start;
+			}
+			purged = true;
+		}
+	}
+	return purged;
+}

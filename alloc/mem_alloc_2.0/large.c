@@ -1,0 +1,303 @@
+#include "large.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../os.h"
+#include "damage.h"
+#include "thread_cache.h"
+
+struct large {
+	struct Block block; /* size: bytes of the mapping; next: the struct large that follows in the list */
+	struct large *previous;
+	uintptr_t seal; /* seal_of(): tells a header from arbitrary memory */
+	uint64_t unused[4]; /* the payload of an ordinary large block is at a cache line */
+};
+_Static_assert(sizeof(struct large) == 64, "a cache line");
+
+/* Alignments above this put the payload at a multiple of the chunk size. */
+#define ALIGNMENT_INSIDE_MAX ((size_t)32 << 10)
+_Static_assert(ALIGNMENT_INSIDE_MAX < sizeof(struct chunk), "is_large() must tell");
+
+static struct {
+	pthread_mutex_t lock;
+	struct large *first;
+	/* Freed mappings that the OS refused to take, which it may where that splits one of its areas in two: tried again. */
+	struct large *_Atomic refused;
+} large_blocks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uintptr_t seal_of(const struct large *large)
+{
+	return (uintptr_t)large ^ (uintptr_t)0x325f6567726c616cu;
+}
+
+static struct large *next_of(const struct large *large)
+{
+	return (struct large *)large->block.next;
+}
+
+static char *mapping_start(const struct large *large)
+{
+	uintptr_t payload = (uintptr_t)(large + 1);
+
+	if ((payload & (CHUNK_SIZE - 1)) == 0)
+		return (char *)payload - os_page_size();
+	return (char *)(payload & -CHUNK_SIZE);
+}
+
+static struct large *large_of(void *pointer)
+{
+	struct large *large = (struct large *)pointer - 1;
+
+	if ((uintptr_t)pointer % GRANULE != 0 || large->seal != seal_of(large))
+		ma2_damaged(pointer, "is not a live block");
+	return large;
+}
+
+static void list(struct large *large)
+{
+	ma2_lock(&large_blocks.lock);
+	large->seal = seal_of(large);
+	large->previous = NULL;
+	large->block.next = (struct Block *)large_blocks.first;
+	if (large_blocks.first != NULL)
+		large_blocks.first->previous = large;
+	large_blocks.first = large;
+	ma2_unlock(&large_blocks.lock);
+}
+
+static void unlist(struct large *large)
+{
+	struct large *next;
+
+	ma2_lock(&large_blocks.lock);
+	next = next_of(large);
+	if (next != NULL)
+		next->previous = large->previous;
+	if (large->previous != NULL)
+		large->previous->block.next = large->block.next;
+	else
+		large_blocks.first = next;
+	large->seal = 0;
+	ma2_unlock(&large_blocks.lock);
+}
+
+/* The size of a mapping whose payload of `size` bytes begins at `offset`; both at most PTRDIFF_MAX. 0: too big for any address space. */
+static size_t mapping_size(size_t offset, size_t size)
+{
+	size_t page = os_page_size();
+
+	if (size > PTRDIFF_MAX - page || offset > PTRDIFF_MAX - page - size)
+		return 0;
+	return (offset + size + page - 1) & -page;
+}
+
+/* Maps `length` bytes whose payload, at `offset`, is a multiple of `alignment`, in one of the two layouts. */
+static char *map_mapping(size_t length, size_t offset, size_t alignment, bool payload_at_chunk)
+{
+	size_t skipped;
+	char *start;
+
+	if (!payload_at_chunk)
+		return os_map(length, CHUNK_SIZE);
+	/* The page at `offset` before the second multiple of the alignment is the first that is kept. */
+	if (alignment < CHUNK_SIZE)
+		alignment = CHUNK_SIZE;
+	if (length > PTRDIFF_MAX - alignment)
+		return NULL;
+	skipped = alignment - offset;
+	start = os_map(skipped + length, alignment);
+	if (start == NULL)
+		return NULL;
+	if (!os_unmap(start, skipped)) {
+		os_unmap(start, skipped + length);
+		return NULL;
+	}
+	return start + skipped;
+}
+
+void *ma2_large_allocate(size_t size, size_t alignment)
+{
+	bool payload_at_chunk = alignment > ALIGNMENT_INSIDE_MAX;
+	size_t offset = payload_at_chunk ? os_page_size() : alignment > sizeof(struct large) ? alignment : sizeof(struct large);
+	size_t length = mapping_size(offset, size);
+	struct large *large;
+	char *start = NULL;
+
+	if (length != 0)
+		start = map_mapping(length, offset, alignment, payload_at_chunk);
+	if (start == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	large = (struct large *)(start + offset) - 1;
+	large->block.size = length;
+	list(large);
+	return large + 1;
+}
+
+static bool unmap(struct large *large)
+{
+	if (os_unmap(mapping_start(large), large->block.size))
+		return true;
+	ma2_lock(&large_blocks.lock);
+	large->block.next = (struct Block *)atomic_load_explicit(&large_blocks.refused, memory_order_relaxed);
+	atomic_store_explicit(&large_blocks.refused, large, memory_order_relaxed);
+	ma2_unlock(&large_blocks.lock);
+	return false;
+}
+
+static bool retry_first(void)
+{
+	struct large *large;
+
+	if (atomic_load_explicit(&large_blocks.refused, memory_order_relaxed) == NULL)
+		return false;
+	ma2_lock(&large_blocks.lock);
+	large = atomic_load_explicit(&large_blocks.refused, memory_order_relaxed);
+	if (large != NULL)
+		atomic_store_explicit(&large_blocks.refused, next_of(large), memory_order_relaxed);
+	ma2_unlock(&large_blocks.lock);
+	return large != NULL && unmap(large);
+}
+
+bool ma2_large_retry(void)
+{
+	bool any = false;
+
+	while (retry_first())
+		any = true;
+	return any;
+}
+
+void ma2_large_free(void *pointer)
+{
+	struct large *large = large_of(pointer);
+
+	unlist(large);
+	if (unmap(large))
+		retry_first();
+}
+
+/* Moves a mapping that is in no list to a larger one. NULL: it is as it was. */
+static char *move_mapping(char *start, size_t old_length, size_t offset, size_t length)
+{
+	bool payload_at_chunk = ((uintptr_t)(start + offset) & (CHUNK_SIZE - 1)) == 0;
+	char *to = map_mapping(length, offset, CHUNK_SIZE, payload_at_chunk);
+
+	if (to == NULL)
+		return NULL;
+	if (!os_move(start, to, old_length)) {
+		memcpy(to, start, old_length);
+		((struct large *)(to + offset) - 1)->block.size = length;
+		unmap((struct large *)(start + offset) - 1);
+	}
+	return to;
+}
+
+void *ma2_large_resize(void *pointer, size_t size)
+{
+	struct large *large = large_of(pointer);
+	char *start = mapping_start(large);
+	size_t offset = (size_t)((char *)pointer - start);
+	size_t old_length = large->block.size;
+	size_t length = mapping_size(offset, size);
+	char *moved;
+
+	if (length == old_length)
+		return pointer;
+	if (length == 0) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (os_remap(start, old_length, length, false) != NULL) {
+		ma2_lock(&large_blocks.lock);
+		large->block.size = length;
+		ma2_unlock(&large_blocks.lock);
+		return pointer;
+	}
+	if (length < old_length)
+		return pointer;
+	/* Others must not follow a link to the header while it moves. */
+	unlist(large);
+	moved = move_mapping(start, old_length, offset, length);
+	if (moved == NULL) {
+		list(large);
+		errno = ENOMEM;
+		return NULL;
+	}
+	large = (struct large *)(moved + offset) - 1;
+	large->block.size = length;
+	list(large);
+	return large + 1;
+}
+
+size_t ma2_large_usable_size(void *pointer)
+{
+	struct large *large = large_of(pointer);
+
+	return large->block.size - (size_t)((char *)pointer - mapping_start(large));
+}
+
+static bool visit_large(const struct large *large, region_visitor *visit, void *context)
+{
+	const char *start = mapping_start(large);
+	const char *payload = (const char *)(large + 1);
+	size_t size = large->block.size;
+	struct region header = {start, (size_t)(payload - start), REGION_META, NULL, start, size};
+	struct region block = {payload, size - header.size, REGION_LIVE, payload, start, size};
+
+	return visit(&header, context) && visit(&block, context);
+}
+
+bool ma2_large_walk(region_visitor *visit, void *context)
+{
+	const struct large *large;
+
+	for (large = large_blocks.first; large != NULL; large = next_of(large))
+		if (!visit_large(large, visit, context))
+			return false;
+	for (large = large_blocks.refused; large != NULL; large = next_of(large)) {
+		const char *start = mapping_start(large);
+		struct region region = {start, large->block.size, REGION_FREE, NULL, start, large->block.size};
+
+		if (!visit(&region, context))
+			return false;
+	}
+	return true;
+}
+
+bool ma2_large_check(char *why, size_t size)
+{
+	const struct large *previous = NULL;
+
+	for (const struct large *large = large_blocks.first; large != NULL; large = next_of(large)) {
+		const char *fault = NULL;
+
+		if (large->seal != seal_of(large))
+			fault = "the seal is broken";
+		else if (large->previous != previous)
+			fault = "the back link is wrong";
+		else if (large->block.size == 0 || large->block.size % os_page_size() != 0)
+			fault = "the size is not one of whole pages";
+		if (fault != NULL) {
+			snprintf(why, size, "large block %p: %s", (const void *)(large + 1), fault);
+			return false;
+		}
+		previous = large;
+	}
+	return true;
+}
+
+void ma2_large_fork_lock(void)
+{
+	pthread_mutex_lock(&large_blocks.lock);
+}
+
+void ma2_large_fork_unlock(void)
+{
+	pthread_mutex_unlock(&large_blocks.lock);
+}

@@ -1,0 +1,377 @@
+#include "../mem_alloc_2.0.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../os.h"
+#include "chunk.h"
+#include "damage.h"
+#include "large.h"
+#include "remote.h"
+#include "thread_cache.h"
+
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+#define MAGAZINE_SIZE_MAX (MAGAZINE_GRANULES_MAX * GRANULE)
+
+/*
+ * The stores to a magazine are in this order for a child process too, where a thread that is gone may have been between any two of them:
+ * the list is in order at every moment, only the count may be off.
+ */
+static inline void set_head(struct magazine *magazine, struct Block *block)
+{
+	__atomic_store_n(&magazine->head, block, __ATOMIC_RELEASE);
+}
+
+static void *out_of_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* A block straight from the heap or the OS. `alignment` in bytes, a power of two. *dirty: bytes at its start that may be other than zero. */
+static void *allocate_uncached(size_t size, size_t alignment, size_t *dirty)
+{
+	size_t granules = granules_of(size);
+	size_t step = alignment <= GRANULE ? 1 : alignment / GRANULE;
+	struct ThreadCache *cache;
+	void *block;
+	bool lent;
+
+	/* What fits a magazine when it is freed should fit the class again. */
+	if (granules <= MAGAZINE_GRANULES_MAX)
+		granules = class_granules(class_ceil(granules));
+	if (granules > HEAP_GRANULES_MAX || step > HEAP_GRANULES_MAX) {
+		*dirty = 0;
+		block = ma2_large_allocate(size, alignment);
+		/* Without the OS, a chunk may still have the room. */
+		if (block != NULL || granules + step - 1 > CHUNK_HEAP_GRANULES)
+			return block;
+	}
+	cache = ma2_cache_enter(&lent);
+	if (cache == NULL)
+		return out_of_memory();
+	ma2_lock(&cache->lock);
+	block = ma2_cache_carve(cache, granules, step, dirty);
+	if (block == NULL && granules > granules_of(size))
+		block = ma2_cache_carve(cache, granules_of(size), step, dirty);
+	ma2_unlock(&cache->lock);
+	ma2_cache_leave(cache, lent);
+	return block != NULL ? block : out_of_memory();
+}
+
+static __attribute__((noinline)) void *allocate_slow(size_t size)
+{
+	size_t granules, dirty;
+	struct ThreadCache *cache;
+	void *block;
+	bool lent;
+
+	if (size > PTRDIFF_MAX)
+		return out_of_memory();
+	granules = granules_of(size);
+	if (granules > MAGAZINE_GRANULES_MAX)
+		return allocate_uncached(size, GRANULE, &dirty);
+	cache = ma2_cache_enter(&lent);
+	if (cache == NULL)
+		return out_of_memory();
+	ma2_lock(&cache->lock);
+	block = ma2_cache_refill(cache, class_ceil(granules), granules);
+	ma2_unlock(&cache->lock);
+	ma2_cache_leave(cache, lent);
+	return block != NULL ? block : out_of_memory();
+}
+
+void *my_malloc_2_0(size_t size)
+{
+	struct magazine *magazine;
+	struct Block *block;
+	unsigned int class;
+
+	/* 0 has the class 0, whose magazine is always empty. */
+	if (likely(size <= EXACT_GRANULES * GRANULE))
+		class = (unsigned int)((size + GRANULE - 1) / GRANULE);
+	else if (likely(size <= MAGAZINE_SIZE_MAX))
+		class = class_floor((size - 1) / GRANULE) + 1;
+	else
+		return allocate_slow(size);
+	magazine = &ma2_cache->magazines[class];
+	block = magazine->head;
+	if (unlikely(block == NULL))
+		return allocate_slow(size);
+	set_head(magazine, block->next);
+	magazine->count--;
+	return block;
+}
+
+static __attribute__((noinline)) void free_slow(void *pointer, size_t granules)
+{
+	int saved_errno = errno;
+	bool lent;
+	struct ThreadCache *cache = ma2_cache_enter(&lent);
+
+	/* Without memory for a cache, the block still finds its owner. */
+	if (cache == NULL) {
+		ma2_remote_free(pointer);
+		errno = saved_errno;
+		return;
+	}
+	ma2_lock(&cache->lock);
+	if (granules <= MAGAZINE_GRANULES_MAX)
+		ma2_cache_overflow(cache, class_floor(granules), pointer);
+	else
+		ma2_cache_return(cache, pointer);
+	ma2_unlock(&cache->lock);
+	ma2_cache_leave(cache, lent);
+	errno = saved_errno;
+}
+
+static __attribute__((noinline)) void free_large(void *pointer)
+{
+	if (pointer != NULL)
+		ma2_large_free(pointer);
+}
+
+/* What free does not take. */
+static __attribute__((noinline, cold, noreturn)) void free_bad(void *pointer)
+{
+	struct chunk *chunk = chunk_of(pointer);
+	size_t granule = granule_of(pointer);
+
+	if ((uintptr_t)pointer % GRANULE == 0 && tag_is_start(chunk, granule))
+		ma2_damaged(pointer, "is freed twice");
+	ma2_damaged(pointer, "is not a live block");
+}
+
+/* A pointer into a chunk where no live block starts. */
+static inline bool is_bad(const void *pointer)
+{
+	const struct chunk *chunk = chunk_of(pointer);
+	size_t granule = granule_of(pointer);
+
+	return (uintptr_t)pointer % GRANULE != 0 || !tag_is_start(chunk, granule) || tag_is_free(chunk, granule);
+}
+
+void my_free_2_0(void *pointer)
+{
+	struct Block *block = pointer;
+	struct magazine *magazine;
+	size_t granules;
+
+	/* NULL too. */
+	if (unlikely(is_large(pointer))) {
+		free_large(pointer);
+		return;
+	}
+	if (unlikely(is_bad(pointer)))
+		free_bad(pointer);
+	granules = tag_size(chunk_of(pointer), granule_of(pointer));
+	if (unlikely(granules > MAGAZINE_GRANULES_MAX)) {
+		free_slow(pointer, granules);
+		return;
+	}
+	magazine = &ma2_cache->magazines[class_floor(granules)];
+	if (unlikely(magazine->head == block))
+		free_bad(pointer);
+	if (unlikely(magazine->count >= magazine->limit)) {
+		free_slow(pointer, granules);
+		return;
+	}
+	block->next = magazine->head;
+	set_head(magazine, block);
+	magazine->count++;
+}
+
+void *my_calloc_2_0(size_t count, size_t size)
+{
+	size_t total, dirty;
+	void *block;
+
+	if (unlikely(__builtin_mul_overflow(count, size, &total) || total > PTRDIFF_MAX))
+		return out_of_memory();
+	if (total <= MAGAZINE_SIZE_MAX) {
+		block = my_malloc_2_0(total);
+		dirty = total;
+	} else {
+		block = allocate_uncached(total, GRANULE, &dirty);
+	}
+	if (likely(block != NULL))
+		memset(block, 0, dirty < total ? dirty : total);
+	return block;
+}
+
+/* Tries to resize a block of a chunk where it is. */
+static bool resize_in_place(void *pointer, size_t have, size_t granules)
+{
+	struct chunk *chunk = chunk_of(pointer);
+	struct ThreadCache *cache = ma2_cache;
+	bool done = true;
+
+	if (granules == have)
+		return true;
+	/* Only the owner changes tags. Others keep a block that does not waste too much. */
+	if (atomic_load_explicit(&chunk->owner, memory_order_relaxed) != cache)
+		return granules < have && granules >= have - have / 4;
+	/* A small rest is not worth a free block of its own, but every byte of a page that is not used is. */
+	if (granules < have && have - granules <= have / 8)
+		return true;
+	ma2_lock(&cache->lock);
+	if (granules < have)
+		ma2_heap_shrink(&cache->heap, pointer, granules);
+	else
+		done = ma2_heap_extend(&cache->heap, pointer, granules);
+	ma2_unlock(&cache->lock);
+	return done;
+}
+
+void *my_realloc_2_0(void *pointer, size_t size)
+{
+	size_t usable, granules;
+	void *block;
+
+	if (pointer == NULL)
+		return my_malloc_2_0(size);
+	if (size == 0) {
+		my_free_2_0(pointer);
+		return NULL;
+	}
+	if (size > PTRDIFF_MAX)
+		return out_of_memory();
+	granules = granules_of(size);
+	if (is_large(pointer)) {
+		if (granules > HEAP_GRANULES_MAX)
+			return ma2_large_resize(pointer, size);
+		usable = ma2_large_usable_size(pointer);
+	} else {
+		size_t have;
+
+		if (is_bad(pointer))
+			free_bad(pointer);
+		have = tag_size(chunk_of(pointer), granule_of(pointer));
+		if (granules <= MAGAZINE_GRANULES_MAX)
+			granules = class_granules(class_ceil(granules));
+		if (granules <= HEAP_GRANULES_MAX && resize_in_place(pointer, have, granules))
+			return pointer;
+		usable = have * GRANULE;
+	}
+	block = my_malloc_2_0(size);
+	if (block == NULL) {
+		/* A block that is large enough need not move. */
+		return size <= usable ? pointer : NULL;
+	}
+	memcpy(block, pointer, size < usable ? size : usable);
+	my_free_2_0(pointer);
+	return block;
+}
+
+void *my_reallocarray_2_0(void *pointer, size_t count, size_t size)
+{
+	size_t total;
+
+	if (__builtin_mul_overflow(count, size, &total))
+		return out_of_memory();
+	return my_realloc_2_0(pointer, total);
+}
+
+static void *allocate_aligned(size_t alignment, size_t size)
+{
+	size_t dirty;
+
+	if (alignment <= GRANULE)
+		return my_malloc_2_0(size);
+	if (size > PTRDIFF_MAX)
+		return out_of_memory();
+	return allocate_uncached(size, alignment, &dirty);
+}
+
+void *my_aligned_alloc_2_0(size_t alignment, size_t size)
+{
+	if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return allocate_aligned(alignment, size);
+}
+
+void *my_memalign_2_0(size_t alignment, size_t size)
+{
+	return my_aligned_alloc_2_0(alignment, size);
+}
+
+int my_posix_memalign_2_0(void **result, size_t alignment, size_t size)
+{
+	int saved_errno = errno;
+	void *block;
+
+	if (alignment < sizeof(void *) || (alignment & (alignment - 1)) != 0)
+		return EINVAL;
+	block = allocate_aligned(alignment, size);
+	errno = saved_errno;
+	if (block == NULL)
+		return ENOMEM;
+	*result = block;
+	return 0;
+}
+
+size_t my_malloc_usable_size_2_0(void *pointer)
+{
+	if (pointer == NULL)
+		return 0;
+	if (is_large(pointer))
+		return ma2_large_usable_size(pointer);
+	if (is_bad(pointer))
+		free_bad(pointer);
+	return tag_size(chunk_of(pointer), granule_of(pointer)) * GRANULE;
+}
+
+int my_malloc_trim_2_0(size_t pad)
+{
+	int saved_errno = errno;
+	bool any = ma2_large_retry();
+	struct ThreadCache *cache;
+	bool lent;
+
+	cache = ma2_cache_enter(&lent);
+	if (cache == NULL) {
+		errno = saved_errno;
+		return any;
+	}
+	ma2_lock(&cache->lock);
+	while (ma2_cache_adopt(cache, NULL))
+		;
+	while (ma2_cache_flush(cache))
+		;
+	ma2_cache_drain(cache);
+	if (pad < CHUNK_SIZE && ma2_heap_release_empty(&cache->heap))
+		any = true;
+	if (ma2_heap_purge(&cache->heap, &pad))
+		any = true;
+	ma2_unlock(&cache->lock);
+	ma2_cache_leave(cache, lent);
+	errno = saved_errno;
+	return any;
+}
+
+void my_quiesce_2_0(void)
+{
+	struct ThreadCache *first = atomic_load_explicit(&ma2_all_caches, memory_order_acquire);
+	bool any;
+
+	/* A flush may send blocks to any heap, and one that takes in an orphan may get blocks to flush. */
+	do {
+		any = false;
+		for (struct ThreadCache *cache = first; cache != NULL; cache = cache->all_next) {
+			ma2_lock(&cache->lock);
+			any |= ma2_cache_flush(cache);
+			any |= ma2_cache_drain(cache);
+			ma2_unlock(&cache->lock);
+		}
+	} while (any);
+}
+
+void my_stats_2_0(struct heap_stats *stats)
+{
+	os_stats(stats);
+}

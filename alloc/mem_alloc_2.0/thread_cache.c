@@ -1,0 +1,304 @@
+#include "thread_cache.h"
+
+#include "central.h"
+#include "remote.h"
+
+/*
+ * A magazine starts with LIMIT_FIRST blocks and doubles at each miss and each overflow, up to what MAGAZINE_BYTES holds of its class, and as long as
+ * all limits together stay within CACHE_BYTES. A flush of the whole cache starts anew.
+ */
+#define LIMIT_FIRST 2
+#define LIMIT_MAX 128
+#define MAGAZINE_BYTES ((size_t)32 << 10)
+#define CACHE_BYTES ((size_t)512 << 10)
+
+#define BATCHES 8 /* chunks that a flush gathers blocks for at a time */
+
+static bool grow_limit(struct ThreadCache *cache, unsigned int class)
+{
+	struct magazine *magazine = &cache->magazines[class];
+	size_t bytes = class_granules(class) * GRANULE;
+	size_t most = MAGAZINE_BYTES / bytes;
+	size_t limit = magazine->limit * (size_t)2;
+
+	if (most > LIMIT_MAX)
+		most = LIMIT_MAX;
+	if (most < LIMIT_FIRST)
+		most = LIMIT_FIRST;
+	if (magazine->limit == 0)
+		limit = LIMIT_FIRST;
+	else if (cache->limit_bytes + magazine->limit * bytes > CACHE_BYTES)
+		return false;
+	if (limit > most)
+		limit = most;
+	if (limit == magazine->limit)
+		return false;
+	cache->limit_bytes += (limit - magazine->limit) * bytes;
+	magazine->limit = (uint32_t)limit;
+	return true;
+}
+
+static struct ThreadCache *owner_of(struct chunk *chunk)
+{
+	return atomic_load_explicit(&chunk->owner, memory_order_relaxed);
+}
+
+/* The blocks of a batch go home. */
+static void deliver(struct ThreadCache *cache, const struct batch *batch)
+{
+	struct ThreadCache *owner = owner_of(batch->chunk);
+	struct Block *block = batch->head;
+
+	/* An orphan would not notice before somebody needs memory: it is taken in at once, so that its chunks can be given back. */
+	if (owner != cache && atomic_load_explicit(&owner->state, memory_order_relaxed) == CACHE_ORPHAN)
+		ma2_cache_adopt(cache, owner);
+	if (owner_of(batch->chunk) != cache) {
+		ma2_remote_push(batch);
+		return;
+	}
+	batch->tail->next = NULL;
+	while (block != NULL) {
+		struct Block *next = block->next;
+
+		ma2_heap_free(&cache->heap, block);
+		block = next;
+	}
+}
+
+/* The blocks of a list go home, those of other threads' chunks gathered by chunk. */
+static void give_back(struct ThreadCache *cache, struct Block *list)
+{
+	struct batch batches[BATCHES];
+	size_t used = 0, oldest = 0;
+
+	while (list != NULL) {
+		struct Block *block = list;
+		struct chunk *chunk = chunk_of(block);
+		size_t i;
+
+		list = block->next;
+		if (owner_of(chunk) == cache) {
+			ma2_heap_free(&cache->heap, block);
+			continue;
+		}
+		for (i = 0; i < used && batches[i].chunk != chunk; i++)
+			;
+		if (i < used) {
+			block->next = batches[i].head;
+			batches[i].head = block;
+			continue;
+		}
+		if (used < BATCHES) {
+			used++;
+		} else {
+			i = oldest;
+			oldest = (oldest + 1) % BATCHES;
+			deliver(cache, &batches[i]);
+		}
+		batches[i] = (struct batch){chunk, block, block};
+	}
+	for (size_t i = 0; i < used; i++)
+		deliver(cache, &batches[i]);
+}
+
+bool ma2_cache_flush(struct ThreadCache *cache)
+{
+	bool any = false;
+
+	for (unsigned int class = 1; class < MAGAZINE_CLASSES; class ++) {
+		struct magazine *magazine = &cache->magazines[class];
+		struct Block *list = magazine->head;
+
+		if (magazine->limit == 0 && list == NULL)
+			continue;
+		*magazine = (struct magazine){NULL, 0, 0};
+		any = any || list != NULL;
+		give_back(cache, list);
+	}
+	cache->limit_bytes = 0;
+	return any;
+}
+
+static bool drain_all(struct ThreadCache *cache)
+{
+	struct chunk *chunk = cache->heap.chunks;
+	bool any = false;
+
+	while (chunk != NULL) {
+		struct chunk *next = chunk->next; /* the chunk may go with its last block */
+		struct Block *block = ma2_remote_take(chunk);
+
+		any = any || block != NULL;
+		while (block != NULL) {
+			struct Block *rest = block->next;
+
+			ma2_heap_free(&cache->heap, block);
+			block = rest;
+		}
+		chunk = next;
+	}
+	return any;
+}
+
+bool ma2_cache_drain(struct ThreadCache *cache)
+{
+	if (!atomic_load_explicit(&cache->has_remote, memory_order_relaxed))
+		return false;
+	/* Acquire: the blocks were pushed before the flag was set. */
+	atomic_exchange_explicit(&cache->has_remote, false, memory_order_acquire);
+	return drain_all(cache);
+}
+
+bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
+{
+	orphan = ma2_central_take_orphan(orphan);
+	if (orphan == NULL)
+		return false;
+	for (unsigned int class = 1; class < MAGAZINE_CLASSES; class ++) {
+		struct magazine *from = &orphan->magazines[class];
+		struct magazine *to = &cache->magazines[class];
+		struct Block *last = from->head;
+
+		if (last != NULL) {
+			while (last->next != NULL)
+				last = last->next;
+			last->next = to->head;
+			to->head = from->head;
+			to->count += from->count;
+		}
+		*from = (struct magazine){NULL, 0, 0};
+	}
+	orphan->limit_bytes = 0;
+	ma2_heap_move(&orphan->heap, &cache->heap, cache);
+	ma2_central_put(orphan);
+	drain_all(cache);
+	return true;
+}
+
+/* When the heap has nothing that fits: looks wherever memory may come from, the OS last. */
+static struct free_block *find_more(struct ThreadCache *cache, size_t size)
+{
+	struct free_block *found = NULL;
+	struct chunk *chunk;
+
+	/* All chunks: one that changed hands may have been told to its former owner. */
+	if (drain_all(cache))
+		found = ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
+	while (found == NULL && ma2_cache_adopt(cache, NULL))
+		found = ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
+	if (found == NULL && ma2_cache_flush(cache))
+		found = ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
+	if (found != NULL)
+		return found;
+	chunk = ma2_chunk_map(cache);
+	if (chunk == NULL)
+		return ma2_heap_find(&cache->heap, size, EFFORT_FULL);
+	ma2_heap_add_chunk(&cache->heap, chunk);
+	return ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
+}
+
+static struct Block *pop(struct magazine *magazine)
+{
+	struct Block *block = magazine->head;
+
+	magazine->head = block->next;
+	magazine->count--;
+	return block;
+}
+
+static void push(struct magazine *magazine, struct Block *block)
+{
+	block->next = magazine->head;
+	magazine->head = block;
+	magazine->count++;
+}
+
+void *ma2_cache_refill(struct ThreadCache *cache, unsigned int class, size_t size)
+{
+	struct magazine *magazine = &cache->magazines[class];
+	size_t each = class_granules(class);
+	size_t wanted, got = 0;
+	struct Block *result = NULL;
+	size_t dirty;
+
+	ma2_cache_drain(cache);
+	if (magazine->head != NULL)
+		return pop(magazine);
+	grow_limit(cache, class);
+	wanted = magazine->limit / 2;
+	while (got < wanted) {
+		struct free_block *found = ma2_heap_find(&cache->heap, each, EFFORT_BOUNDED);
+		size_t count;
+		char *block;
+
+		if (found == NULL && got == 0)
+			found = find_more(cache, each);
+		if (found == NULL)
+			break;
+		count = found->block.size / GRANULE / each;
+		if (count > wanted - got)
+			count = wanted - got;
+		block = ma2_heap_take(&cache->heap, found, 0, each, count, &dirty);
+		got += count;
+		/* The lowest address is handed out first. */
+		for (size_t i = count; i-- > 0;)
+			push(magazine, (struct Block *)(block + i * each * GRANULE));
+	}
+	if (got != 0)
+		return pop(magazine);
+	if (size < each) {
+		struct free_block *found = ma2_heap_find(&cache->heap, size, EFFORT_FULL);
+
+		if (found != NULL)
+			result = ma2_heap_take(&cache->heap, found, 0, found->block.size / GRANULE, 1, &dirty);
+	}
+	return result;
+}
+
+void *ma2_cache_carve(struct ThreadCache *cache, size_t size, size_t alignment, size_t *dirty)
+{
+	size_t room = size + alignment - 1;
+	struct free_block *found;
+	size_t skip = 0;
+
+	ma2_cache_drain(cache);
+	found = ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
+	if (found != NULL)
+		skip = -granule_of(found) & (alignment - 1);
+	/* The first that is large enough may happen to lie well. Otherwise one is needed where the worst case fits. */
+	if (found == NULL || found->block.size / GRANULE < skip + size) {
+		found = ma2_heap_find(&cache->heap, room, EFFORT_BOUNDED);
+		if (found == NULL)
+			found = find_more(cache, room);
+		if (found == NULL)
+			return NULL;
+		skip = -granule_of(found) & (alignment - 1);
+	}
+	return ma2_heap_take(&cache->heap, found, skip, size, 1, dirty);
+}
+
+void ma2_cache_overflow(struct ThreadCache *cache, unsigned int class, struct Block *block)
+{
+	struct magazine *magazine = &cache->magazines[class];
+
+	if (magazine->count >= magazine->limit && !grow_limit(cache, class)) {
+		/* The part that was used longest ago goes. */
+		struct Block *last = magazine->head;
+		struct Block *rest;
+
+		for (uint32_t i = 1; i < magazine->limit / 2; i++)
+			last = last->next;
+		rest = last->next;
+		last->next = NULL;
+		magazine->count = magazine->limit / 2;
+		give_back(cache, rest);
+	}
+	push(magazine, block);
+}
+
+void ma2_cache_return(struct ThreadCache *cache, struct Block *block)
+{
+	struct batch batch = {chunk_of(block), block, block};
+
+	deliver(cache, &batch);
+}

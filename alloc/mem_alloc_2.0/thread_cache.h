@@ -1,0 +1,103 @@
+/*
+ * Thread caches: what a thread has to itself.
+ *
+ * A ThreadCache holds magazines, which are lists of blocks of one class that this thread freed, whoever allocated them, and a heap, which the
+ * magazines are filled from. malloc and free work on the magazines without a lock or an atomic instruction. Everything else is done under
+ * the cache's own lock, which is free but while a fork is being prepared: a child then finds every heap in order.
+ *
+ * When a thread ends, its cache is emptied into the heap and put on a central list: of orphans where the heap still has chunks, of idle ones otherwise.
+ * The next new thread takes it over as it is; a running thread in need of memory takes the chunks of orphans before it maps any.
+ *
+ * Locks, in the order in which they are taken: a cache's, the central one, that of the large blocks.
+ */
+#ifndef MEM_ALLOC_2_0_THREAD_CACHE_H
+#define MEM_ALLOC_2_0_THREAD_CACHE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../block.h"
+#include "heap.h"
+#include "size_class.h"
+
+#define MAGAZINE_CLASSES 113                      /* up to 64 KiB */
+#define MAGAZINE_GRANULES_MAX ((size_t)4096)      /* granules of the highest class */
+#define HEAP_GRANULES_MAX ((size_t)(512 << 10) / GRANULE) /* larger blocks are mapped directly */
+
+/* Blocks of at least class_granules(class) granules each, live as the tags of their chunks have it. */
+struct magazine {
+	struct Block *head; /* sizes unused */
+	uint32_t count;
+	uint32_t limit; /* a free that finds this many goes the slow way. 0: never used so far */
+};
+
+enum cache_state {
+	CACHE_ACTIVE, /* a thread's, or lent for one call */
+	CACHE_ORPHAN, /* in the list of orphans */
+	CACHE_IDLE,   /* in the list of idle ones; nothing in it */
+};
+
+struct ThreadCache {
+	struct magazine magazines[MAGAZINE_CLASSES];
+	struct heap heap;
+	pthread_mutex_t lock;
+	_Atomic bool has_remote; /* some chunk may have blocks that others freed; set by them */
+	bool bound;              /* the thread's end will be noticed */
+	bool count_stale;        /* the counts of the magazines may be wrong */
+	size_t limit_bytes;      /* that the magazines may hold by their limits */
+	_Atomic int state;       /* enum cache_state; changes under the central lock */
+	struct ThreadCache *next, *previous; /* in the list of orphans or of idle ones */
+	struct ThreadCache *all_next;        /* in the list of all: never removed */
+};
+
+_Static_assert(sizeof(struct ThreadCache) <= 4096, "a thread costs a page");
+_Static_assert(EXACT_GRANULES + 8 * 6 + 1 == MAGAZINE_CLASSES, "64 KiB are 6 doublings above 1 KiB");
+
+/* Has nothing and takes nothing: what a thread without a cache finds, so that the fast paths need not ask. Never written. */
+extern const struct ThreadCache ma2_no_cache;
+
+extern __thread struct ThreadCache *ma2_cache __attribute__((tls_model("initial-exec")));
+
+/* All caches that there ever were, newest first. */
+extern struct ThreadCache *_Atomic ma2_all_caches;
+
+/*
+ * Returns the cache of this thread, made, taken over or, once the thread has been through its end, lent for this call (*lent). NULL with errno ENOMEM.
+ * Every use is ended by ma2_cache_leave.
+ */
+struct ThreadCache *ma2_cache_enter(bool *lent);
+void ma2_cache_leave(struct ThreadCache *cache, bool lent);
+
+/* As the locks of a mutex, but nothing at all between the fork handlers, where the thread holds every lock. */
+void ma2_lock(pthread_mutex_t *lock);
+void ma2_unlock(pthread_mutex_t *lock);
+
+/* The rest under the lock of `cache`. */
+
+/* Returns a block of `class`, and fills the magazine. At least `size` granules, fewer than the class has only where nothing else is left. NULL: no memory. */
+void *ma2_cache_refill(struct ThreadCache *cache, unsigned int class, size_t size);
+
+/*
+ * Returns a block of `size` granules at a multiple of `alignment` granules, straight from the heap. NULL: no memory. *dirty: as ma2_heap_take.
+ */
+void *ma2_cache_carve(struct ThreadCache *cache, size_t size, size_t alignment, size_t *dirty);
+
+/* Takes a block into the magazine of `class`, which is full: the limit grows, or half of it goes back to the heaps. */
+void ma2_cache_overflow(struct ThreadCache *cache, unsigned int class, struct Block *block);
+
+/* Gives a block back to its heap past the magazines. */
+void ma2_cache_return(struct ThreadCache *cache, struct Block *block);
+
+/* Gives all blocks of the magazines back to their heaps. True if there were any. */
+bool ma2_cache_flush(struct ThreadCache *cache);
+
+/* Takes home the blocks that other threads freed. True if there were any. */
+bool ma2_cache_drain(struct ThreadCache *cache);
+
+/* Takes all that an orphan has, of any one if `orphan` is NULL. False: there is none, or that one is none any more. */
+bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan);
+
+#endif

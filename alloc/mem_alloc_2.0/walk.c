@@ -1,0 +1,308 @@
+#include <stdio.h>
+
+#include "../mem_alloc_2.0.h"
+#include "central.h"
+#include "chunk.h"
+#include "large.h"
+#include "thread_cache.h"
+
+/* While this runs nobody else is in the allocator, so nothing is locked. */
+
+static struct ThreadCache *all_caches(void)
+{
+	return atomic_load_explicit(&ma2_all_caches, memory_order_acquire);
+}
+
+static bool is_marked(const struct chunk *chunk, size_t granule)
+{
+	return chunk->marks[granule / 64] >> granule % 64 & 1;
+}
+
+/* Tags alone cannot tell a cached block from a live one: a mark on its first granule does. True if it had none. */
+static bool mark(const void *block)
+{
+	struct chunk *chunk = chunk_of(block);
+	size_t granule = granule_of(block);
+
+	if (is_marked(chunk, granule))
+		return false;
+	chunk->marks[granule / 64] |= (uint64_t)1 << granule % 64;
+	return true;
+}
+
+static void unmark(const void *block)
+{
+	chunk_of(block)->marks[granule_of(block) / 64] &= ~((uint64_t)1 << granule_of(block) % 64);
+}
+
+/* Calls `each` for every block in a magazine or on its way home, until it returns false. */
+static bool for_cached(bool (*each)(const struct Block *block, size_t granules_min, void *context), void *context)
+{
+	for (struct ThreadCache *cache = all_caches(); cache != NULL; cache = cache->all_next) {
+		for (unsigned int class = 0; class < MAGAZINE_CLASSES; class ++)
+			for (const struct Block *block = cache->magazines[class].head; block != NULL; block = block->next)
+				if (!each(block, class_granules(class), context))
+					return false;
+		for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; chunk = chunk->next) {
+			const struct Block *block = atomic_load_explicit(&chunk->remote, memory_order_acquire);
+
+			for (; block != NULL; block = block->next)
+				if (!each(block, 1, context))
+					return false;
+		}
+	}
+	return true;
+}
+
+static bool mark_each(const struct Block *block, size_t granules_min, void *context)
+{
+	(void)granules_min;
+	(void)context;
+	mark(block);
+	return true;
+}
+
+static bool unmark_each(const struct Block *block, size_t granules_min, void *context)
+{
+	(void)granules_min;
+	(void)context;
+	unmark(block);
+	return true;
+}
+
+static bool visit_chunk(struct chunk *chunk, region_visitor *visit, void *context)
+{
+	struct region region = {
+		.start = chunk,
+		.size = sizeof(*chunk),
+		.kind = REGION_META,
+		.arena = chunk,
+		.arena_size = CHUNK_SIZE,
+	};
+	size_t granule = CHUNK_FIRST;
+
+	while (granule < CHUNK_END) {
+		size_t size = tag_size(chunk, granule);
+
+		if (!visit(&region, context))
+			return false;
+		region.start = granule_address(chunk, granule);
+		region.size = size * GRANULE;
+		region.kind = tag_is_free(chunk, granule)  ? REGION_FREE :
+			      is_marked(chunk, granule) ? REGION_CACHED :
+							  REGION_LIVE;
+		region.payload = region.kind == REGION_LIVE ? region.start : NULL;
+		granule += size;
+	}
+	if (!visit(&region, context))
+		return false;
+	region.start = granule_address(chunk, CHUNK_END);
+	region.size = GRANULE;
+	region.kind = REGION_META;
+	region.payload = NULL;
+	return visit(&region, context);
+}
+
+static bool visit_all(region_visitor *visit, void *context)
+{
+	for (const struct Block *slab = ma2_central_slabs(); slab != NULL; slab = slab->next) {
+		struct region region = {slab, slab->size, REGION_META, NULL, slab, slab->size};
+
+		if (!visit(&region, context))
+			return false;
+	}
+	for (struct ThreadCache *cache = all_caches(); cache != NULL; cache = cache->all_next)
+		for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; chunk = chunk->next)
+			if (!visit_chunk(chunk, visit, context))
+				return false;
+	return ma2_large_walk(visit, context);
+}
+
+bool my_walk_2_0(region_visitor *visit, void *context)
+{
+	bool finished;
+
+	for_cached(mark_each, NULL);
+	finished = visit_all(visit, context);
+	for_cached(unmark_each, NULL);
+	return finished;
+}
+
+/* Where a check writes what it found. */
+struct report {
+	char *why;
+	size_t size;
+};
+
+static bool fault(const struct report *report, const void *where, const char *what)
+{
+	snprintf(report->why, report->size, "%p: %s", where, what);
+	return false;
+}
+
+/* The tags of one chunk; counts its free blocks that must be in a bin. */
+static bool check_chunk(struct chunk *chunk, const struct report *report, size_t *listed)
+{
+	bool previous_free = false;
+	size_t granule = CHUNK_FIRST;
+
+	if (chunk->magic != CHUNK_MAGIC)
+		return fault(report, chunk, "the chunk has lost its magic number");
+	if (tag_load(&chunk->tags[CHUNK_FIRST / 64 - 1].start) != 0 || tag_load(&chunk->tags[CHUNK_FIRST / 64 - 1].free) != 0)
+		return fault(report, chunk, "there are tags before the first block");
+	if (!tag_is_start(chunk, granule))
+		return fault(report, chunk, "the first block has no start tag");
+	if (tag_is_free(chunk, CHUNK_END))
+		return fault(report, chunk, "the end of the chunk is tagged free");
+	while (granule < CHUNK_END) {
+		const void *block = granule_address(chunk, granule);
+		size_t size = tag_size(chunk, granule);
+		bool is_free = tag_is_free(chunk, granule);
+
+		if (size == 0 || size > CHUNK_END - granule)
+			return fault(report, block, "the block reaches beyond its chunk");
+		if (granule + size < CHUNK_END && !tag_is_start(chunk, granule + size))
+			return fault(report, block, "no block starts behind the block");
+		/* Up to 64 granules the size is where the next start is; beyond that, none may be inside. */
+		for (size_t inner = granule + 1; size > EXACT_GRANULES && inner < granule + size; inner++)
+			if (tag_is_start(chunk, inner))
+				return fault(report, block, "a block starts inside the block");
+		if (is_free && previous_free)
+			return fault(report, block, "two free blocks are side by side");
+		if (granule + size < CHUNK_END && size > 1 && tag_is_free(chunk, granule + size - 1) != is_free)
+			return fault(report, block, "the boundary tags differ");
+		if (is_free && granule + size < CHUNK_END && tag_size_before(chunk, granule + size - 1) != size)
+			return fault(report, block, "the free block's sizes differ");
+		if (is_free && size >= FREE_BLOCK_GRANULES)
+			++*listed;
+		if (!is_free && granule + size > chunk->touched)
+			return fault(report, block, "the block is in a part of the chunk that counts as untouched");
+		previous_free = is_free;
+		granule += size;
+	}
+	return true;
+}
+
+static bool check_bins(const struct ThreadCache *cache, const struct report *report, size_t listed)
+{
+	const struct heap *heap = &cache->heap;
+
+	for (unsigned int class = 0; class < HEAP_CLASSES; class ++) {
+		const struct free_block *previous = NULL;
+		const struct free_block *block = heap->bins[class];
+
+		if ((block != NULL) != (heap->occupied[class / 64] >> class % 64 & 1))
+			return fault(report, cache, "a bin and its bit differ");
+		for (; block != NULL; previous = block, block = free_block_next(block)) {
+			struct chunk *chunk = chunk_of(block);
+			size_t granule = granule_of(block);
+
+			if (is_large(block) || atomic_load_explicit(&chunk->owner, memory_order_relaxed) != cache)
+				return fault(report, block, "a bin has a block of another heap");
+			if (!tag_is_start(chunk, granule) || !tag_is_free(chunk, granule))
+				return fault(report, block, "a bin has a block that is not free");
+			if (tag_size(chunk, granule) * GRANULE != block->block.size || class_floor(tag_size(chunk, granule)) != class)
+				return fault(report, block, "a free block has the wrong size or bin");
+			if (block->previous != previous)
+				return fault(report, block, "a free block has a wrong back link");
+			if (listed-- == 0)
+				return fault(report, block, "the bins have more blocks than are free");
+		}
+	}
+	if (listed != 0)
+		return fault(report, cache, "a free block is in no bin");
+	return true;
+}
+
+static bool check_heap(const struct ThreadCache *cache, const struct report *report)
+{
+	const struct chunk *previous = NULL;
+	bool found_empty = cache->heap.empty == NULL;
+	size_t listed = 0;
+
+	for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; previous = chunk, chunk = chunk->next) {
+		if (chunk->previous != previous)
+			return fault(report, chunk, "the chunk has a wrong back link");
+		if (atomic_load_explicit(&chunk->owner, memory_order_relaxed) != cache)
+			return fault(report, chunk, "the chunk is in the list of another owner");
+		if (!check_chunk(chunk, report, &listed))
+			return false;
+		if (chunk == cache->heap.empty) {
+			found_empty = true;
+			if (!tag_is_free(chunk, CHUNK_FIRST) || tag_size(chunk, CHUNK_FIRST) != CHUNK_HEAP_GRANULES)
+				return fault(report, chunk, "the chunk kept as empty has live blocks");
+		}
+	}
+	if (!found_empty)
+		return fault(report, cache, "the chunk kept as empty is not in the list");
+	return check_bins(cache, report, listed);
+}
+
+static bool check_magazines(const struct ThreadCache *cache, const struct report *report)
+{
+	for (unsigned int class = 0; class < MAGAZINE_CLASSES; class ++) {
+		const struct magazine *magazine = &cache->magazines[class];
+		const struct Block *block = magazine->head;
+		uint32_t left = magazine->count;
+
+		if (cache->count_stale)
+			break;
+		for (; block != NULL && left != 0; block = block->next)
+			left--;
+		if (block != NULL || left != 0)
+			return fault(report, magazine, "a magazine and its count differ");
+		if (class == 0 && magazine->head != NULL)
+			return fault(report, magazine, "the magazine for no size has a block");
+	}
+	return true;
+}
+
+/* How far the cached blocks were marked, so that exactly these are unmarked again. */
+struct marking {
+	const struct report *report;
+	size_t marked;
+};
+
+static bool check_cached(const struct Block *block, size_t granules_min, void *context)
+{
+	struct marking *marking = context;
+	struct chunk *chunk = chunk_of(block);
+	size_t granule = granule_of(block);
+
+	if (is_large(block) || chunk->magic != CHUNK_MAGIC)
+		return fault(marking->report, block, "a cached block is in no chunk");
+	if (!tag_is_start(chunk, granule) || tag_is_free(chunk, granule))
+		return fault(marking->report, block, "a cached block is free or no block");
+	if (tag_size(chunk, granule) < granules_min)
+		return fault(marking->report, block, "a cached block is too small for its magazine");
+	if (!mark(block))
+		return fault(marking->report, block, "a block is cached twice");
+	marking->marked++;
+	return true;
+}
+
+static bool unmark_counted(const struct Block *block, size_t granules_min, void *context)
+{
+	size_t *left = context;
+
+	(void)granules_min;
+	if (*left == 0)
+		return false;
+	unmark(block);
+	--*left;
+	return true;
+}
+
+bool my_check_2_0(char *why, size_t size)
+{
+	struct report report = {why, size};
+	struct marking marking = {&report, 0};
+	bool right;
+
+	for (struct ThreadCache *cache = all_caches(); cache != NULL; cache = cache->all_next)
+		if (!check_heap(cache, &report) || !check_magazines(cache, &report))
+			return false;
+	right = for_cached(check_cached, &marking);
+	for_cached(unmark_counted, &marking.marked);
+	return right && ma2_large_check(why, size);
+}
