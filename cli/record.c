@@ -1,27 +1,21 @@
 /* heapstorm record: captures the allocator calls of a real program. */
-#include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "collector.h"
 #include "hub.h"
 #include "trace.h"
 
-int cmd_record(int argc, char **argv);
-
-#define EXIT_USAGE       2
-#define EXIT_ENVIRONMENT 3
-#define LIBRARY          "libheapstorm_record.so"
+#define LIBRARY "lib/libheapstorm_record.so"
 
 enum { KEY_MAX_OPERATIONS = 256, KEY_CHILDREN };
 
@@ -32,18 +26,9 @@ struct arguments {
 	bool follow_children;
 };
 
-static error_t usage(const char *format, const char *what)
-{
-	fputs("heapstorm record: ", stderr);
-	fprintf(stderr, format, what);
-	fputc('\n', stderr);
-	return EINVAL;
-}
-
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
 	struct arguments *arguments = state->input;
-	char *end;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
@@ -53,14 +38,11 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		arguments->output = argument;
 		return 0;
 	case KEY_MAX_OPERATIONS:
-		errno = 0;
-		arguments->operations_max = strtoull(argument, &end, 10);
-		if (errno != 0 || end == argument || *end != '\0' || *argument == '-' || arguments->operations_max == 0)
-			return usage("--max-operations expects a number from 1, not `%s`", argument);
+		arguments->operations_max = cli_number(argument, "--max-operations", 1, UINT64_MAX);
 		return 0;
 	case KEY_CHILDREN:
 		if (strcmp(argument, "follow") != 0 && strcmp(argument, "ignore") != 0)
-			return usage("--children expects `follow` or `ignore`, not `%s`", argument);
+			cli_die(STATUS_USAGE, "--children %s: expected follow or ignore", argument);
 		arguments->follow_children = strcmp(argument, "follow") == 0;
 		return 0;
 	case ARGP_KEY_ARG:
@@ -70,9 +52,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_END:
 		if (!arguments->output)
-			return usage("%s", "-o FILE is missing");
+			cli_die(STATUS_USAGE, "record: -o FILE is missing");
 		if (!arguments->program)
-			return usage("%s", "PROGRAM is missing");
+			cli_die(STATUS_USAGE, "record: PROGRAM is missing");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -80,9 +62,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 }
 
 static const struct argp_option options[] = {
-	{"output", 'o', "FILE", 0, "write the recording to FILE, those of other processes to FILE.PID", 0},
-	{"max-operations", KEY_MAX_OPERATIONS, "N", 0, "stop each recording after N operations; the program goes on", 0},
-	{"children", KEY_CHILDREN, "follow|ignore", 0, "record processes that PROGRAM starts, too (default: follow)", 0},
+	{"output", 'o', "FILE", 0, "Write the recording to FILE, those of other processes to FILE.PID", 0},
+	{"max-operations", KEY_MAX_OPERATIONS, "N", 0, "Stop each recording after N operations; the program goes on", 0},
+	{"children", KEY_CHILDREN, "follow|ignore", 0, "Record processes that PROGRAM starts, too (default: follow)", 0},
 	{0},
 };
 
@@ -93,34 +75,6 @@ static const struct argp argp = {
 	.doc = "Runs PROGRAM and records its calls of malloc, free and their kin, with their threads and the order between them. Exits with "
 	       "the exit status of PROGRAM (128 + N if signal N ended it).\vheapstorm replay FILE runs a recording.",
 };
-
-/* The library is beside the command: ../lib from where that is. */
-static bool find_library(char *path, size_t size)
-{
-	char command[PATH_MAX];
-	ssize_t length = readlink("/proc/self/exe", command, sizeof(command) - 1);
-
-	if (length < 0)
-		return false;
-	command[length] = '\0';
-	/* Resolved, as the command may be below a directory that is a link. */
-	if ((size_t)snprintf(path, size, "%s/../lib/" LIBRARY, dirname(command)) >= size)
-		return false;
-	return realpath(path, command) && strlen(command) < size && strcpy(path, command);
-}
-
-static bool is_writable(const char *path)
-{
-	char *copy;
-	bool writable;
-
-	if (access(path, F_OK) == 0)
-		return access(path, W_OK) == 0;
-	copy = strdup(path);
-	writable = copy && access(dirname(copy), W_OK | X_OK) == 0;
-	free(copy);
-	return writable;
-}
 
 static volatile sig_atomic_t caught;
 
@@ -148,7 +102,7 @@ static _Noreturn void become(const struct arguments *arguments, struct collector
 		execvp(arguments->program[0], arguments->program), error = errno;
 	if (write(failure, &error, sizeof(error)) != sizeof(error))
 		abort();
-	_exit(EXIT_USAGE);
+	_exit(STATUS_USAGE);
 }
 
 /* Starts the program. Returns its pid, or -1 with errno set. */
@@ -265,7 +219,7 @@ static bool report(const struct collector *collector, const struct arguments *ar
 
 		has_main |= is_main;
 		if (r->error != 0) {
-			fprintf(stderr, "heapstorm record: %s: %s\n", r->path, strerror(r->error));
+			fprintf(stderr, "heapstorm: %s: %s\n", r->path, strerror(r->error));
 			good = false;
 		} else if (is_main) {
 			report_recording(r, count > 1);
@@ -287,7 +241,7 @@ static bool report(const struct collector *collector, const struct arguments *ar
 			trace_writer_open(arguments->output, 0, arguments->program[0], strlen(arguments->program[0]) + 1);
 
 		if (!writer || !trace_writer_close(writer, &(struct trace_totals){0}, NULL)) {
-			fprintf(stderr, "heapstorm record: %s: %s\n", arguments->output, strerror(errno));
+			fprintf(stderr, "heapstorm: %s: %s\n", arguments->output, strerror(errno));
 			return false;
 		}
 		fprintf(stderr, "heapstorm: %s: no operations: %s made no call that can be captured\n", arguments->output,
@@ -305,39 +259,32 @@ int cmd_record(int argc, char **argv)
 	pid_t pid;
 	int status;
 
+	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &arguments) != 0)
-		return EXIT_USAGE;
-	if (!is_writable(arguments.output)) {
-		fprintf(stderr, "heapstorm record: %s: %s\n", arguments.output, strerror(errno));
-		return EXIT_USAGE;
-	}
-	if (!find_library(library, sizeof(library))) {
-		fprintf(stderr, "heapstorm record: no ../lib/" LIBRARY " beside the command\n");
-		return EXIT_ENVIRONMENT;
-	}
-	if (strpbrk(library, " :")) {
-		fprintf(stderr, "heapstorm record: %s: a path with a blank or colon cannot be preloaded\n", library);
-		return EXIT_ENVIRONMENT;
-	}
+		return STATUS_USAGE;
+	cli_check_writable(arguments.output);
+	cli_install_path(LIBRARY, library, sizeof(library));
+	if (access(library, R_OK) != 0)
+		cli_die(STATUS_ENVIRONMENT, "%s: %s", library, strerror(errno));
+	if (strpbrk(library, " :"))
+		cli_die(STATUS_ENVIRONMENT, "%s: a path with a blank or a colon cannot be preloaded", library);
 	collector = collector_create(arguments.output, arguments.operations_max, arguments.follow_children);
-	if (!collector) {
-		fprintf(stderr, "heapstorm record: no shared memory: %s\n", strerror(errno));
-		return EXIT_ENVIRONMENT;
-	}
+	if (!collector)
+		cli_die(STATUS_ENVIRONMENT, "no shared memory: %s", strerror(errno));
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGQUIT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
 	pid = start(&arguments, collector, library);
 	if (pid < 0) {
-		fprintf(stderr, "heapstorm record: %s: %s\n", arguments.program[0], strerror(errno));
+		fprintf(stderr, "heapstorm: %s: %s\n", arguments.program[0], strerror(errno));
 		collector_destroy(collector);
-		return EXIT_USAGE;
+		return STATUS_USAGE;
 	}
 	status = attend(collector, pid);
 	collector_finish(collector);
 	if (!report(collector, &arguments) && status == 0)
-		status = EXIT_ENVIRONMENT;
+		status = STATUS_ENVIRONMENT;
 	collector_destroy(collector);
 	return status;
 }
