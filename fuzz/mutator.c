@@ -975,7 +975,7 @@ static bool change_faults(struct mutator *m, struct program *p, struct view *v)
 
 		memmove(p->faults + i, p->faults + i + 1, (p->fault_count - i - 1) * sizeof(*p->faults));
 		p->fault_count--;
-		program_add_fault(p, n > 1 && chance(m, 50) ? n - 1 : n + 1);
+		program_add_fault(p, n > 1 && (n == UINT64_MAX || chance(m, 50)) ? n - 1 : n + 1);
 	}
 	return true;
 }
@@ -1075,8 +1075,10 @@ static bool change_schedule(struct mutator *m, struct program *p, struct view *v
 		preemption->target = (uint32_t)mutator_below(m, p->thread_count);
 		break;
 	default:
-		preemption->point = chance(m, 50) ? preemption->point + between(m, 1, 16)
-						  : preemption->point - mutator_below(m, preemption->point < 16 ? preemption->point : 16);
+		if (chance(m, 50) && preemption->point < UINT64_MAX - 16)
+			preemption->point += between(m, 1, 16);
+		else
+			preemption->point -= mutator_below(m, preemption->point < 16 ? preemption->point : 16);
 	}
 	return true;
 }

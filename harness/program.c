@@ -125,8 +125,7 @@ void program_clear(struct program *program)
 	program->allocator[0] = '\0';
 	program->expect = VERDICT_CLEAN;
 	program->has_expect = false;
-	for (size_t i = 0; i < program->thread_count; i++)
-		program->threads[i].count = 0;
+	program->threads[0].count = 0;
 	program->thread_count = 1;
 	program->fault_count = 0;
 	program->preemption_count = 0;
@@ -169,7 +168,9 @@ void program_require_thread(struct program *program, size_t thread)
 		return;
 	if (thread >= program->thread_capacity)
 		program->threads = grow(program->threads, &program->thread_capacity, thread + 1, sizeof(*program->threads));
-	program->thread_count = thread + 1;
+	/* What their memory held before is gone. */
+	while (program->thread_count <= thread)
+		program->threads[program->thread_count++].count = 0;
 }
 
 void program_reserve(struct program *program, size_t thread, size_t ops)

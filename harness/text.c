@@ -489,8 +489,12 @@ bool program_parse(const char *text, size_t length, struct program *program, str
 		line = next;
 	}
 	if (s.at == SECTION_START) {
-		p.line = p.at = p.end = end;
-		p.line_number++;
+		/* In the last line if it has no newline, else in the empty one behind it. */
+		if (length == 0 || end[-1] == '\n') {
+			p.line = end;
+			p.line_number++;
+		}
+		p.at = end;
 		return fail(&p, (struct word){NULL, 0}, "expected the first line, `heapstorm 1', found the end of the text");
 	}
 	return true;

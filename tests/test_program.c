@@ -420,6 +420,7 @@ static void errors_say_where_and_what(void **state)
 	} cases[] = {
 		{"", 1, 1, "expected the first line, `heapstorm 1', found the end of the text"},
 		{"# only this\n", 2, 1, "expected the first line, `heapstorm 1', found the end of the text"},
+		{"# only this", 1, 12, "expected the first line, `heapstorm 1', found the end of the text"},
 		{"heapstrom 1\n", 1, 1, "expected the first line, `heapstorm 1', found `heapstrom'"},
 		{"heapstorm 2\n", 1, 11, "expected version 1 of the format, found `2'"},
 		{"heapstorm\n", 1, 10, "expected version 1 of the format, found the end of the line"},
