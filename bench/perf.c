@@ -27,7 +27,7 @@
 
 #define SIZE_FIRST ((size_t)16)
 #define SIZE_LAST ((size_t)4 << 20)
-#define ROUNDS 9
+#define ROUNDS 15
 #define SAMPLE_NS 8e6                 /* a round of one allocator takes about this long */
 #define LIVE_MAX 1024                 /* blocks of the live set, a power of two */
 #define LIVE_BYTES ((size_t)64 << 20) /* at most, all together */

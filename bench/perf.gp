@@ -8,7 +8,7 @@ set xrange [12:6e6]
 set xtics ("16 B" 16, "64 B" 64, "256 B" 256, "1 KiB" 1024, "4 KiB" 4096, "16 KiB" 16384, "64 KiB" 65536, \
 	"256 KiB" 262144, "1 MiB" 1048576, "4 MiB" 4194304) rotate by -35
 set xlabel "block size"
-set ylabel "ns per malloc and free (median of 9 rounds, bars: lowest and highest)"
+set ylabel "ns per malloc and free (median of 15 rounds, bars: lowest and highest)"
 set grid xtics ytics lc rgb "#cccccc" lw 1
 set border 3 lc rgb "#666666"
 set tics nomirror
