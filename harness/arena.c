@@ -25,6 +25,7 @@
 #define COMMIT_STEP ((size_t)64 << 20)    /* accessible memory grows in such steps */
 #define SMALL_RANGE ((size_t)64 << 10)    /* up to here ranges are zeroed by hand rather than by the kernel */
 #define RESET_BY_HAND ((size_t)16 << 20)  /* up to such a frontier a reset zeroes by hand */
+#define HINT_REACH ((size_t)16 << 20)     /* how far beyond the frontier a hint is followed */
 #define COLD_INPUTS 64                    /* a page that stayed zero for so many resets goes back to the kernel */
 
 #define BINS 40 /* free extents by the power of two of their pages */
@@ -345,7 +346,7 @@ static void *map_at(struct domain *domain, size_t page, size_t pages)
 		const size_t gap = page - domain->frontier, start = domain->frontier;
 
 		/* A hint far ahead is not worth the tables in between. */
-		if (gap << page_shift > ARENA_QUARANTINE || !advance_frontier(domain, gap + pages))
+		if (gap << page_shift > HINT_REACH || !advance_frontier(domain, gap + pages))
 			return NULL;
 		if (gap > 0)
 			extent_free(domain, start, gap);

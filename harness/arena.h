@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #define ARENA_DOMAINS 4
-#define ARENA_QUARANTINE ((size_t)16 << 20)
+#define ARENA_QUARANTINE ((size_t)1 << 20)
 
 struct arena_counts {
 	size_t mapped, mapped_peak; /* bytes */

@@ -26,9 +26,11 @@
 /* Without an arena nobody knows why a large request was refused. */
 #define SURELY_AVAILABLE ((size_t)64 << 20)
 
-/* Rounds of a deep run: the footprint must have reached its highest in the first ones. */
-#define PLATEAU_ROUNDS 12
-#define PLATEAU_WARM_UP 6
+/* More than any process can map: an allocator need not ask the OS. */
+#define SURELY_IMPOSSIBLE ((size_t)1 << 46)
+
+/* Rounds of a deep run whose footprint never stops growing. */
+#define PLATEAU_ROUNDS 192
 
 #define FORK_TIMEOUT_SECONDS 5
 
@@ -207,7 +209,8 @@ static bool check_null(struct executor *executor, const struct request *request,
 		return fail_with(executor, VERDICT_CONTRACT, NULL, 0,
 				 "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name, request->size,
 				 error == ERRNO_UNTOUCHED ? 0 : error);
-	if (request->overflows || exceeds(request->size) || os_refused(executor))
+	if (request->overflows || request->size >= SURELY_IMPOSSIBLE || request->alignment >= SURELY_IMPOSSIBLE ||
+	    os_refused(executor))
 		return true;
 	if (!executor->arena && request->size + request->alignment > SURELY_AVAILABLE)
 		return true;
@@ -868,29 +871,46 @@ static bool run_round(struct executor *executor)
 	return executor->round > 1 || check_quiet(executor, true, NULL);
 }
 
-/* Runs the program again and again: what is mapped once all is freed must not grow without end. */
+/* Of the rounds so far: do the last ones all need more than any before? */
+static bool still_grows(const size_t *mapped, size_t rounds, size_t *before, size_t *after)
+{
+	*before = 0;
+	*after = SIZE_MAX;
+	for (size_t i = 0; i < rounds; i++) {
+		if (i < rounds * 2 / 3)
+			*before = mapped[i] > *before ? mapped[i] : *before;
+		else
+			*after = mapped[i] < *after ? mapped[i] : *after;
+	}
+	return *after > *before;
+}
+
+/*
+ * Runs the program again and again: what is mapped once all is freed must not grow without end. Caches that fill up grow at first, so
+ * growth counts only if it is there after a few rounds, after many, and after very many.
+ */
 static bool check_plateau(struct executor *executor)
 {
-	size_t warm_up = arena_counts()->mapped, later = SIZE_MAX;
+	static const unsigned windows[] = {12, 48, PLATEAU_ROUNDS};
+	size_t mapped[PLATEAU_ROUNDS], before = 0, after = 0;
 
 	if ((executor->oracles & ORACLE(VERDICT_UNRECLAIMED)) == 0)
 		return true;
 	executor->record->checks[VERDICT_UNRECLAIMED]++;
-	for (executor->round = 1; executor->round < PLATEAU_ROUNDS; executor->round++) {
-		if (!run_round(executor))
-			return false;
-		if (executor->round < PLATEAU_WARM_UP) {
-			if (arena_counts()->mapped > warm_up)
-				warm_up = arena_counts()->mapped;
-		} else if (arena_counts()->mapped < later) {
-			later = arena_counts()->mapped;
+	mapped[0] = arena_counts()->mapped;
+	executor->round = 1;
+	for (size_t window = 0; window < sizeof windows / sizeof windows[0]; window++) {
+		for (; executor->round < windows[window]; executor->round++) {
+			if (!run_round(executor))
+				return false;
+			mapped[executor->round] = arena_counts()->mapped;
 		}
+		if (!still_grows(mapped, executor->round, &before, &after))
+			return true;
 	}
-	if (later <= warm_up)
-		return true;
 	return fail_with(executor, VERDICT_UNRECLAIMED, NULL, 0,
-			 "with everything freed, %zu bytes stay mapped after %d rounds and at least %zu after %d", warm_up,
-			 PLATEAU_WARM_UP, later, PLATEAU_ROUNDS);
+			 "with everything freed, up to %zu bytes stay mapped in the first %d rounds and at least %zu in the last of %d",
+			 before, PLATEAU_ROUNDS * 2 / 3, after, PLATEAU_ROUNDS);
 }
 
 enum verdict_kind executor_run(struct executor *executor, const struct subject *subject, const struct program *program,

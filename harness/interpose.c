@@ -18,6 +18,7 @@ static pthread_key_t keys[KEYS_MAX];
 static size_t key_count;
 static struct fork_handler handlers[HANDLERS_MAX];
 static size_t handler_count;
+static size_t kept_keys, kept_handlers; /* the first of them */
 
 /* Under these names the bundle calls them: see cmake/bundle_allocator.sh. */
 int heapstorm_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
@@ -86,9 +87,17 @@ int heapstorm_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (
 	return error;
 }
 
+void interpose_keep(void)
+{
+	kept_keys = key_count;
+	kept_handlers = handler_count;
+}
+
 void interpose_reset(void)
 {
-	while (key_count > 0)
+	while (key_count > kept_keys)
 		pthread_key_delete(keys[--key_count]);
-	handler_count = 0;
+	for (size_t i = 0; i < kept_keys; i++)
+		pthread_setspecific(keys[i], NULL);
+	handler_count = kept_handlers;
 }

@@ -5,7 +5,10 @@
 #ifndef HEAPSTORM_HARNESS_INTERPOSE_H
 #define HEAPSTORM_HARNESS_INTERPOSE_H
 
-/* Deletes the keys that were created since the last call and forgets the fork handlers. */
+/* What was registered so far, by constructors before main, stays for good. */
+void interpose_keep(void);
+
+/* Takes back what was registered since interpose_keep, and what this thread set for the keys that stay. */
 void interpose_reset(void);
 
 #endif

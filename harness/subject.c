@@ -29,6 +29,7 @@ bool subject_open(const char *name, struct subject *subject, char *message, size
 		if (strcmp(name, adapter->allocator->name) != 0)
 			continue;
 		*subject = (struct subject){.allocator = adapter->allocator, .bundle = adapter->bundle, .domain = i};
+		interpose_keep();
 		if (!arena_use(subject->domain) ||
 		    (subject->bundle != NULL && !bundle_snapshot_take(subject->bundle, &subject->snapshot))) {
 			snprintf(message, message_size, "no memory for the arena of %s", name);

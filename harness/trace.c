@@ -296,6 +296,8 @@ struct trace_reader {
 	struct parse_error *error;
 	size_t frame_offset; /* in the file, of what is read; bare events: 0 */
 	bool ended;
+	bool full; /* TRACE_OPERATIONS_MAX is reached */
+	size_t operations;
 
 	uint32_t *labels; /* by birth: which label the block has, LABEL_NULL once it is gone */
 	size_t births, birth_capacity;
@@ -550,6 +552,7 @@ static bool apply_event(struct trace_reader *reader, enum trace_event_kind kind,
 		bear(reader, op.result);
 	}
 	append(reader, op);
+	reader->full = ++reader->operations == TRACE_OPERATIONS_MAX;
 	return true;
 }
 
@@ -558,7 +561,7 @@ static bool read_events(struct trace_reader *reader, const uint8_t *events, size
 	const uint8_t *at = events;
 	const uint8_t *end = events + length;
 
-	while (at < end) {
+	while (at < end && !reader->full) {
 		size_t offset = (size_t)(at - events);
 		enum trace_event_kind kind = *at & 0x0f;
 		uint64_t operands[OPERANDS_MAX] = {*at >> 4};
@@ -609,6 +612,8 @@ bool trace_read_events(const void *events, size_t length, struct program *progra
 
 	reader_begin(&reader, program, error);
 	good = read_events(&reader, events, length);
+	if (reader.full)
+		fail_at(error, 0, "the recording goes on beyond %u operations, the rest is left out", TRACE_OPERATIONS_MAX);
 	reader_end(&reader);
 	return good;
 }
@@ -707,7 +712,7 @@ bool trace_read_memory(const void *data, size_t length, struct program *program,
 		exit(3);
 	}
 	events = allocate(NULL, TRACE_FRAME_MAX);
-	while (result == FRAME_GOOD && reader.frame_offset < length && !reader.ended) {
+	while (result == FRAME_GOOD && reader.frame_offset < length && !reader.ended && !reader.full) {
 		result = read_frame(&reader, decompressor, data, length, events, &size);
 		if (result == FRAME_GOOD)
 			reader.frame_offset += size;
@@ -716,7 +721,9 @@ bool trace_read_memory(const void *data, size_t length, struct program *program,
 		fail_at(error, reader.frame_offset, "%zu bytes after the end", length - reader.frame_offset);
 		result = FRAME_BAD;
 	}
-	if (result != FRAME_BAD && !reader.ended)
+	if (reader.full)
+		fail_at(error, reader.frame_offset, "the recording goes on beyond %u operations, the rest is left out", TRACE_OPERATIONS_MAX);
+	else if (result != FRAME_BAD && !reader.ended)
 		fail_at(error, reader.frame_offset, "the recording is cut off, the last %zu bytes are left out", length - reader.frame_offset);
 	free(events);
 	ZSTD_freeDCtx(decompressor);

@@ -44,6 +44,8 @@
 #define TRACE_EVENT_MAX  48          /* bytes of the longest event */
 #define TRACE_HEADER_MAX 4096
 
+#define TRACE_OPERATIONS_MAX (1u << 24) /* a reader stops there: a small file can stand for any number of them */
+
 enum trace_event_kind {
 	TRACE_THREAD,
 	TRACE_THREAD_END,
@@ -117,7 +119,8 @@ bool trace_is_recording(const void *head, size_t length);
 
 /*
  * Reads a recording into a program (initialised). False: `error` says what is wrong, its message begins with `at byte N: `, `program` holds nothing
- * useful. True with a message that is not empty: the recording is cut off, and the program holds what comes before the cut.
+ * useful. True with a message that is not empty: the recording is cut off, or longer than TRACE_OPERATIONS_MAX, and the program holds what comes
+ * before that.
  *
  * The program
  * - Labels are dense and used again: their number is the peak of live blocks.

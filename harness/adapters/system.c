@@ -34,7 +34,9 @@ __attribute__((constructor)) static void take_functions_of_libc(void)
 	TAKE(free, "free");
 	TAKE(calloc, "calloc");
 	TAKE(realloc, "realloc");
-	TAKE(reallocarray, "reallocarray");
+	/* libc's reallocarray calls whatever realloc comes first in the process. */
+	if (allocator.realloc == realloc)
+		TAKE(reallocarray, "reallocarray");
 	TAKE(aligned_alloc, "aligned_alloc");
 	TAKE(posix_memalign, "posix_memalign");
 	TAKE(memalign, "memalign");
