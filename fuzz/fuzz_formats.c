@@ -22,12 +22,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(condition)                                                                                                                \
-	do {                                                                                                                            \
-		if (!(condition)) {                                                                                                     \
-			fprintf(stderr, "%s:%d: %s: does not hold: %s\n", __FILE__, __LINE__, __func__, #condition);                    \
-			abort();                                                                                                        \
-		}                                                                                                                       \
+#define CHECK(condition)                                                                                               \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "%s:%d: %s: does not hold: %s\n", __FILE__, __LINE__, __func__, #condition);   \
+			abort();                                                                                       \
+		}                                                                                                      \
 	} while (0)
 
 struct text {
@@ -230,7 +230,8 @@ static void fuzz_mutator(struct program *p, const uint8_t *data, size_t size)
 	if (size < 9)
 		return;
 	memcpy(&seed, data, sizeof(seed));
-	options = (struct mutator_options){.ops_max = 1 + data[8] % 250, .threads_max = data[8] & 1 ? 4 : 1, .faults = data[8] & 2};
+	options = (struct mutator_options){
+		.ops_max = 1 + data[8] % 250, .threads_max = data[8] & 1 ? 4 : 1, .faults = data[8] & 2};
 	program_decode(data + 9, size - 9, p);
 	program_copy(&twin, p);
 	for (unsigned i = 0; i < 4; i++) {

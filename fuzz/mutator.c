@@ -5,8 +5,8 @@
 const struct mutator_options mutator_options __attribute__((weak)) = {.ops_max = 200, .threads_max = 1, .faults = true};
 
 #define LIVE_BYTES_MAX (64u << 20) /* new blocks are small where this much is live */
-#define BLOCK_MAX      (4u << 20)  /* of the sizes drawn; beyond are only those that no allocator can serve */
-#define BATCH_MAX      48          /* operations that one mutation adds at most */
+#define BLOCK_MAX (4u << 20)       /* of the sizes drawn; beyond are only those that no allocator can serve */
+#define BATCH_MAX 48               /* operations that one mutation adds at most */
 
 /* ---- Random numbers: splitmix64 ---- */
 
@@ -49,15 +49,15 @@ static unsigned few(struct mutator *m, unsigned limit)
 /* ---- What is live at a place of a program ---- */
 
 #define VIEW_LABELS 1024 /* labels from there on are not looked at */
-#define VIEW_FREED  8
+#define VIEW_FREED 8
 
 struct view {
 	uint16_t live[VIEW_LABELS];  /* in no order */
 	uint16_t place[VIEW_LABELS]; /* 1 + place in `live`, 0: not live */
 	uint32_t live_count;
-	uint16_t freed[VIEW_FREED];  /* the last ones, a ring */
+	uint16_t freed[VIEW_FREED]; /* the last ones, a ring */
 	uint32_t freed_count;
-	uint64_t size[VIEW_LABELS];  /* of live ones */
+	uint64_t size[VIEW_LABELS]; /* of live ones */
 	uint64_t live_bytes;
 };
 
@@ -185,9 +185,26 @@ static uint64_t class_size(struct mutator *m, unsigned doublings)
 static uint64_t impossible_size(struct mutator *m)
 {
 	static const uint64_t sizes[] = {
-		UINT64_MAX, INT64_MAX, (uint64_t)INT64_MAX + 1, (uint64_t)INT64_MAX - 1, UINT64_MAX - 7, UINT64_MAX - 15, UINT64_MAX - 16,
-		UINT64_MAX - 31, UINT64_MAX - 63, UINT64_MAX - 4095, UINT64_MAX - 4096, UINT64_MAX - 65535, INT64_MAX - 15, INT64_MAX - 31,
-		INT64_MAX - 4095, INT64_MAX - 4096, 1ull << 47, (1ull << 47) - 4096, 1ull << 48, 1ull << 62,
+		UINT64_MAX,
+		INT64_MAX,
+		(uint64_t)INT64_MAX + 1,
+		(uint64_t)INT64_MAX - 1,
+		UINT64_MAX - 7,
+		UINT64_MAX - 15,
+		UINT64_MAX - 16,
+		UINT64_MAX - 31,
+		UINT64_MAX - 63,
+		UINT64_MAX - 4095,
+		UINT64_MAX - 4096,
+		UINT64_MAX - 65535,
+		INT64_MAX - 15,
+		INT64_MAX - 31,
+		INT64_MAX - 4095,
+		INT64_MAX - 4096,
+		1ull << 47,
+		(1ull << 47) - 4096,
+		1ull << 48,
+		1ull << 62,
 	};
 
 	return PICK(m, sizes);
@@ -264,10 +281,24 @@ static void factor(struct mutator *m, uint64_t bytes, uint64_t *count, uint64_t 
 	} else if (bytes > BLOCK_MAX + 64) {
 		/* Products that pass 64 bits, by a little or to something small, and those that do not but cannot be had. */
 		static const uint64_t factors[][2] = {
-			{1ull << 32, 1ull << 32}, {1ull << 63, 2}, {UINT64_MAX, 2}, {2, UINT64_MAX}, {UINT64_MAX / 16 + 1, 16},
-			{UINT64_MAX / 16 + 2, 16}, {UINT64_MAX / 3 + 1, 3}, {UINT64_MAX / 24 + 1, 24}, {(1ull << 32) + 1, (1ull << 32) - 1},
-			{1ull << 33, 1ull << 31}, {1ull << 31, 1ull << 31}, {1ull << 16, 1ull << 32}, {UINT64_MAX, UINT64_MAX}, {UINT64_MAX, 1},
-			{1ull << 62, 4}, {(1ull << 62) + 4, 4}, {INT64_MAX, 2}, {(1ull << 32) + 5, 1ull << 32},
+			{1ull << 32, 1ull << 32},
+			{1ull << 63, 2},
+			{UINT64_MAX, 2},
+			{2, UINT64_MAX},
+			{UINT64_MAX / 16 + 1, 16},
+			{UINT64_MAX / 16 + 2, 16},
+			{UINT64_MAX / 3 + 1, 3},
+			{UINT64_MAX / 24 + 1, 24},
+			{(1ull << 32) + 1, (1ull << 32) - 1},
+			{1ull << 33, 1ull << 31},
+			{1ull << 31, 1ull << 31},
+			{1ull << 16, 1ull << 32},
+			{UINT64_MAX, UINT64_MAX},
+			{UINT64_MAX, 1},
+			{1ull << 62, 4},
+			{(1ull << 62) + 4, 4},
+			{INT64_MAX, 2},
+			{(1ull << 32) + 5, 1ull << 32},
 		};
 		size_t i = mutator_below(m, sizeof(factors) / sizeof(factors[0]));
 		size_t first = mutator_below(m, 2);
@@ -290,7 +321,8 @@ static void factor(struct mutator *m, uint64_t bytes, uint64_t *count, uint64_t 
 
 static uint64_t draw_alignment(struct mutator *m)
 {
-	static const uint64_t bad[] = {0, 3, 24, 48, 100, 4095, 4097, (1ull << 63) + 1, UINT64_MAX, 1ull << 63, 1ull << 47, 1ull << 62};
+	static const uint64_t bad[] = {0,          3,          24,         48,        100, 4095, 4097, (1ull << 63) + 1,
+				       UINT64_MAX, 1ull << 63, 1ull << 47, 1ull << 62};
 
 	if (m->focus_alignment != 0 && chance(m, 60))
 		return m->focus_alignment;
@@ -307,10 +339,12 @@ static uint64_t draw_alignment(struct mutator *m)
 
 /* How often each kind is made where all may be. Those of threads have mutations of their own. */
 static const uint8_t kind_weights[OP_KINDS] = {
-	[OP_MALLOC] = 36,       [OP_CALLOC] = 9,        [OP_REALLOC] = 14,   [OP_REALLOCARRAY] = 3, [OP_FREE] = 40, [OP_ALIGNED_ALLOC] = 5,
-	[OP_POSIX_MEMALIGN] = 4, [OP_MEMALIGN] = 3, [OP_USABLE_SIZE] = 2, [OP_TRIM] = 1,         [OP_TOUCH] = 3,
+	[OP_MALLOC] = 36,     [OP_CALLOC] = 9,        [OP_REALLOC] = 14,       [OP_REALLOCARRAY] = 3,
+	[OP_FREE] = 40,       [OP_ALIGNED_ALLOC] = 5, [OP_POSIX_MEMALIGN] = 4, [OP_MEMALIGN] = 3,
+	[OP_USABLE_SIZE] = 2, [OP_TRIM] = 1,          [OP_TOUCH] = 3,
 };
-#define KINDS_MAKING (BIT(OP_MALLOC) | BIT(OP_CALLOC) | BIT(OP_ALIGNED_ALLOC) | BIT(OP_POSIX_MEMALIGN) | BIT(OP_MEMALIGN))
+#define KINDS_MAKING                                                                                                   \
+	(BIT(OP_MALLOC) | BIT(OP_CALLOC) | BIT(OP_ALIGNED_ALLOC) | BIT(OP_POSIX_MEMALIGN) | BIT(OP_MEMALIGN))
 
 static enum op_kind draw_kind(struct mutator *m, uint32_t among)
 {
@@ -345,6 +379,18 @@ static uint32_t draw_block(struct mutator *m, const struct view *v)
 	return v->live[mutator_below(m, v->live_count)];
 }
 
+/* What could be had but costs too much is made small. Every change of a size ends here. */
+static void settle(struct op *op)
+{
+	uint64_t bytes = op_bytes(op);
+
+	if (bytes == UINT64_MAX || bytes <= 2 * BLOCK_MAX + 4096)
+		return;
+	op->size %= BLOCK_MAX / 16;
+	if (op_operands(op->kind) & OPERAND_COUNT)
+		op->count = op->count % 16 + 1;
+}
+
 static void draw_sizes(struct mutator *m, const struct view *v, struct op *op)
 {
 	unsigned operands = op_operands(op->kind);
@@ -363,6 +409,23 @@ static void draw_sizes(struct mutator *m, const struct view *v, struct op *op)
 		if (op->alignment > 1u << 16 && op->alignment < 1ull << 40 && bytes < BLOCK_MAX && bytes > 1u << 16)
 			op->size = bytes % 4096;
 	}
+	settle(op);
+}
+
+/* A new block of about that size, of a kind that may be made. */
+static struct op new_block(struct mutator *m, struct view *v, uint64_t size)
+{
+	struct op op = {.kind = (uint8_t)draw_kind(m, KINDS_MAKING), .result = free_label(v), .block = LABEL_NULL};
+
+	if (op_operands(op.kind) & OPERAND_COUNT)
+		factor(m, size, &op.count, &op.size);
+	else
+		op.size = size;
+	if (op_operands(op.kind) & OPERAND_ALIGNMENT)
+		op.alignment = 1ull << between(m, 3, 12);
+	settle(&op);
+	view_advance(v, &op);
+	return op;
 }
 
 /* An operation that fits in where `v` is; `v` goes past it. */
@@ -378,7 +441,8 @@ static struct op new_op(struct mutator *m, struct view *v, uint32_t among)
 	if (op_takes_block(op.kind))
 		op.block = draw_block(m, v);
 	if (op_makes_block(op.kind))
-		op.result = op_takes_block(op.kind) && op.block != LABEL_NULL && !chance(m, 10) ? op.block : free_label(v);
+		op.result =
+			op_takes_block(op.kind) && op.block != LABEL_NULL && !chance(m, 10) ? op.block : free_label(v);
 	view_advance(v, &op);
 	return op;
 }
@@ -472,11 +536,14 @@ static void make_run(struct mutator *m, struct view *v, struct batch *b)
 	if (chance(m, 50)) {
 		/* Into what was freed: the same sizes, or one that needs several of the places together. */
 		size_t again = between(m, 1, 4);
-		uint64_t together = op.size * between(m, 2, 4);
+		uint64_t bytes = op_bytes(&op);
+		uint64_t together = bytes < BLOCK_MAX ? bytes * between(m, 2, 4) : UINT64_MAX;
 
 		for (size_t i = 0; i < again; i++) {
-			if (chance(m, 30) && together <= BLOCK_MAX)
-				op = (struct op){.kind = OP_MALLOC, .block = LABEL_NULL, .size = together};
+			if (together <= BLOCK_MAX && chance(m, 30)) {
+				batch_add(b, new_block(m, v, together));
+				continue;
+			}
 			op.result = free_label(v);
 			batch_add(b, op);
 			view_advance(v, &op);
@@ -487,12 +554,16 @@ static void make_run(struct mutator *m, struct view *v, struct batch *b)
 /* One block through a chain of sizes: growing, shrinking, to and fro. */
 static void make_realloc_chain(struct mutator *m, struct view *v, struct batch *b)
 {
+	uint32_t among = m->kinds & (BIT(OP_REALLOC) | BIT(OP_REALLOCARRAY));
 	struct op op = {.kind = OP_REALLOC};
 	size_t count = between(m, 2, 8);
 	unsigned way = (unsigned)mutator_below(m, 4);
 	bool fence = chance(m, 30);
 	uint64_t size;
 
+	if (!among)
+		return;
+	op.kind = (uint8_t)draw_kind(m, among);
 	op.block = draw_block(m, v);
 	op.result = op.block == LABEL_NULL ? free_label(v) : op.block;
 	size = op.block < VIEW_LABELS && v->place[op.block] != 0 ? v->size[op.block] : draw_size(m);
@@ -512,17 +583,17 @@ static void make_realloc_chain(struct mutator *m, struct view *v, struct batch *
 		}
 		if (size > BLOCK_MAX && size < 1ull << 46)
 			size = BLOCK_MAX - size % 65536;
-		op.size = size;
+		if (op.kind == OP_REALLOCARRAY)
+			factor(m, size, &op.count, &op.size);
+		else
+			op.size = size;
+		settle(&op);
 		batch_add(b, op);
 		view_advance(v, &op);
 		op.block = op.result;
 		/* A neighbour behind it, so that it cannot always grow in place. */
-		if (fence && chance(m, 50)) {
-			struct op neighbour = {.kind = OP_MALLOC, .result = free_label(v), .block = LABEL_NULL, .size = new_size(m, v)};
-
-			batch_add(b, neighbour);
-			view_advance(v, &neighbour);
-		}
+		if (fence && chance(m, 50))
+			batch_add(b, new_block(m, v, new_size(m, v)));
 	}
 }
 
@@ -542,15 +613,10 @@ static void make_free_all(struct mutator *m, struct view *v, struct batch *b)
 		count -= between(m, 1, count / 2);
 	for (size_t i = 0; i < count; i++)
 		batch_free(b, v, labels[i]);
-	if (chance(m, 30))
+	if ((m->kinds & BIT(OP_TRIM)) && chance(m, 50))
 		batch_add(b, (struct op){.kind = OP_TRIM, .result = LABEL_NULL, .block = LABEL_NULL});
-	if (chance(m, 50) && total <= 2 * BLOCK_MAX) {
-		struct op op = {.kind = OP_MALLOC, .result = free_label(v), .block = LABEL_NULL};
-
-		op.size = near(m, chance(m, 50) ? total : total / 2);
-		batch_add(b, op);
-		view_advance(v, &op);
-	}
+	if (chance(m, 50) && total <= 2 * BLOCK_MAX)
+		batch_add(b, new_block(m, v, near(m, chance(m, 50) ? total : total / 2)));
 }
 
 /* ---- Mutations ---- */
@@ -686,7 +752,9 @@ static void rename_run(struct mutator *m, struct view *v, const struct op *ops, 
 		}
 		if (op_makes_block(op.kind)) {
 			from[renamed] = op.result;
-			to[renamed] = op_takes_block(op.kind) && op.block != LABEL_NULL && ops[i].result == ops[i].block ? op.block : free_label(v);
+			to[renamed] = op_takes_block(op.kind) && op.block != LABEL_NULL && ops[i].result == ops[i].block
+					      ? op.block
+					      : free_label(v);
 			op.result = to[renamed++];
 		}
 		view_advance(v, &op);
@@ -811,6 +879,7 @@ static bool change_size(struct mutator *m, struct program *p, struct view *v)
 	} else {
 		op->size = changed_size(m, v, op->size);
 	}
+	settle(op);
 	return true;
 }
 
@@ -832,8 +901,10 @@ static bool change_all_sizes(struct mutator *m, struct program *p, struct view *
 			struct op *op = &p->threads[i].ops[j];
 			unsigned operands = op_operands(op->kind);
 
-			if ((operands & OPERAND_SIZE) && (operands & OPERAND_COUNT) == same_shape && op->size == old)
+			if ((operands & OPERAND_SIZE) && (operands & OPERAND_COUNT) == same_shape && op->size == old) {
 				op->size = size;
+				settle(op);
+			}
 		}
 	}
 	return true;
@@ -878,6 +949,7 @@ static bool change_kind(struct mutator *m, struct program *p, struct view *v)
 			factor(m, bytes, &op->count, &op->size);
 		else
 			op->size = bytes;
+		settle(op);
 	}
 	return op->kind != old.kind;
 }
@@ -1099,9 +1171,10 @@ static const struct {
 	mutation *apply;
 	unsigned weight;
 } mutations[] = {
-	{insert_ops, 14},      {insert_pattern, 9}, {remove_ops, 20},   {duplicate_ops, 8}, {move_ops, 6},     {swap_ops, 4},        {retarget, 8},
-	{change_size, 14},     {change_all_sizes, 4}, {change_alignment, 4}, {change_kind, 6},   {reorder_frees, 6}, {move_free, 6},
-	{change_faults, 4}, {change_threads, 10}, {change_schedule, 8}, {cut_tail, 2},
+	{insert_ops, 14},     {insert_pattern, 9}, {remove_ops, 20},  {duplicate_ops, 8},    {move_ops, 6},
+	{swap_ops, 4},        {retarget, 8},       {change_size, 14}, {change_all_sizes, 4}, {change_alignment, 4},
+	{change_kind, 6},     {reorder_frees, 6},  {move_free, 6},    {change_faults, 4},    {change_threads, 10},
+	{change_schedule, 8}, {cut_tail, 2},
 };
 #define MUTATIONS (sizeof(mutations) / sizeof(mutations[0]))
 
@@ -1190,7 +1263,8 @@ static void cross_run(struct mutator *m, const struct thread_program *b, struct 
 }
 
 /* Both, operation by operation, with labels apart: two heaps in one. */
-static void cross_weave(struct mutator *m, const struct thread_program *a, const struct thread_program *b, uint32_t limit, struct program *to)
+static void cross_weave(struct mutator *m, const struct thread_program *a, const struct thread_program *b,
+			uint32_t limit, struct program *to)
 {
 	size_t i = 0, j = 0;
 

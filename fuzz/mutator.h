@@ -23,9 +23,9 @@ extern const struct mutator_options mutator_options;
 struct mutator {
 	uint64_t random;
 	struct mutator_options options;
-	uint32_t kinds;       /* swarm: set of enum op_kind that may be made */
-	uint32_t mutations;   /* swarm: set of mutations that may be used */
-	unsigned size_style;  /* swarm: where sizes are drawn from */
+	uint32_t kinds;      /* swarm: set of enum op_kind that may be made */
+	uint32_t mutations;  /* swarm: set of mutations that may be used */
+	unsigned size_style; /* swarm: where sizes are drawn from */
 	uint64_t focus_size;
 	uint64_t focus_alignment;
 };

@@ -16,8 +16,8 @@ enum record {
 	RECORDS
 };
 
-#define RECORD_BIT 0x80u  /* of the byte that begins a record */
-#define MORE_BIT 0x40u    /* of an operand byte: another one follows */
+#define RECORD_BIT 0x80u /* of the byte that begins a record */
+#define MORE_BIT 0x40u   /* of an operand byte: another one follows */
 #define PAYLOAD_BITS 6
 #define PAYLOAD_MASK 0x3fu
 #define NUMBER_BYTES_MAX 11 /* 64 bits */
@@ -36,6 +36,7 @@ enum record {
 #define Y OP_REALLOCARRAY
 #define U OP_USABLE_SIZE
 #define T OP_TOUCH
+/* clang-format off */
 static const uint8_t record_of[128] = {
 	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
 	16, RECORD_THREAD, RECORD_FAULT, RECORD_PREEMPT, RECORD_ALLOCATOR, RECORD_EXPECT, M, F, M, F, R, C, M, F, A, F,
@@ -46,6 +47,7 @@ static const uint8_t record_of[128] = {
 	M, F, R, F, M, T, M, F, C, F, R, M, F, G, M, F,
 	M, F, R, F, M, U, M, F, Y, F, R, M, F, RECORD_FAULT, M, F,
 };
+/* clang-format on */
 #undef M
 #undef F
 #undef R

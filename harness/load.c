@@ -94,7 +94,8 @@ static enum program_format tell_format(const char *path, const char *bytes, size
 	return ends_in(path, ".rep") ? FORMAT_REP : FORMAT_BYTES;
 }
 
-bool program_load(const char *path, struct program *program, enum program_format *format, char *message, size_t message_size)
+bool program_load(const char *path, struct program *program, enum program_format *format, char *message,
+		  size_t message_size)
 {
 	struct parse_error error = {.message = ""};
 	size_t length;

@@ -167,7 +167,8 @@ void program_require_thread(struct program *program, size_t thread)
 	if (thread < program->thread_count)
 		return;
 	if (thread >= program->thread_capacity)
-		program->threads = grow(program->threads, &program->thread_capacity, thread + 1, sizeof(*program->threads));
+		program->threads =
+			grow(program->threads, &program->thread_capacity, thread + 1, sizeof(*program->threads));
 	/* What their memory held before is gone. */
 	while (program->thread_count <= thread)
 		program->threads[program->thread_count++].count = 0;
@@ -207,7 +208,8 @@ void program_copy(struct program *to, const struct program *from)
 		memcpy(to->faults, from->faults, from->fault_count * sizeof(*to->faults));
 	to->fault_count = from->fault_count;
 	if (from->preemption_count > to->preemption_capacity)
-		to->schedule = grow(to->schedule, &to->preemption_capacity, from->preemption_count, sizeof(*to->schedule));
+		to->schedule =
+			grow(to->schedule, &to->preemption_capacity, from->preemption_count, sizeof(*to->schedule));
 	if (from->preemption_count > 0)
 		memcpy(to->schedule, from->schedule, from->preemption_count * sizeof(*to->schedule));
 	to->preemption_count = from->preemption_count;
@@ -224,7 +226,8 @@ static bool op_equal(const struct op *a, const struct op *b)
 bool program_equal(const struct program *a, const struct program *b)
 {
 	if (strcmp(a->allocator, b->allocator) != 0 || a->has_expect != b->has_expect || a->expect != b->expect ||
-	    a->thread_count != b->thread_count || a->fault_count != b->fault_count || a->preemption_count != b->preemption_count)
+	    a->thread_count != b->thread_count || a->fault_count != b->fault_count ||
+	    a->preemption_count != b->preemption_count)
 		return false;
 	for (size_t i = 0; i < a->thread_count; i++) {
 		if (a->threads[i].count != b->threads[i].count)
@@ -291,9 +294,10 @@ void program_add_fault(struct program *program, uint64_t n)
 	if (place > 0 && program->faults[place - 1] == n)
 		return;
 	if (program->fault_count == program->fault_capacity)
-		program->faults =
-			grow(program->faults, &program->fault_capacity, program->fault_count + 1, sizeof(*program->faults));
-	memmove(program->faults + place + 1, program->faults + place, (program->fault_count - place) * sizeof(*program->faults));
+		program->faults = grow(program->faults, &program->fault_capacity, program->fault_count + 1,
+				       sizeof(*program->faults));
+	memmove(program->faults + place + 1, program->faults + place,
+		(program->fault_count - place) * sizeof(*program->faults));
 	program->faults[place] = n;
 	program->fault_count++;
 }
@@ -301,8 +305,8 @@ void program_add_fault(struct program *program, uint64_t n)
 void program_add_preemption(struct program *program, struct preemption preemption)
 {
 	if (program->preemption_count == program->preemption_capacity)
-		program->schedule = grow(program->schedule, &program->preemption_capacity, program->preemption_count + 1,
-					 sizeof(*program->schedule));
+		program->schedule = grow(program->schedule, &program->preemption_capacity,
+					 program->preemption_count + 1, sizeof(*program->schedule));
 	program->schedule[program->preemption_count++] = preemption;
 }
 

@@ -43,12 +43,13 @@ enum op_kind {
 	OP_KINDS
 };
 
-#define LABEL_NULL UINT32_MAX       /* the NULL pointer as an operand; no label as a result */
-#define LABEL_COUNT 12356630u       /* labels are below it: the names of 1 to 5 lower-case letters, a = 0, z = 25, aa = 26, ... */
-#define LABEL_SPELT_NULL 260583u    /* the number of the name `null`, which is no label */
-#define PROGRAM_THREADS_MAX 256     /* main is thread 0 */
+#define LABEL_NULL UINT32_MAX /* the NULL pointer as an operand; no label as a result */
+#define LABEL_COUNT                                                                                                    \
+	12356630u /* labels are below it: the names of 1 to 5 lower-case letters, a = 0, z = 25, aa = 26, ... */
+#define LABEL_SPELT_NULL 260583u /* the number of the name `null`, which is no label */
+#define PROGRAM_THREADS_MAX 256  /* main is thread 0 */
 #define PROGRAM_EVENTS_MAX 4096
-#define PROGRAM_SPEC_MAX 512        /* bytes of the allocator line, NUL included */
+#define PROGRAM_SPEC_MAX 512 /* bytes of the allocator line, NUL included */
 
 struct op {
 	uint8_t kind;    /* enum op_kind */
@@ -79,11 +80,11 @@ struct program {
 	char allocator[PROGRAM_SPEC_MAX]; /* the text after `allocator`, "" if not given */
 	enum verdict_kind expect;         /* VERDICT_CLEAN also where no `expect` was given: see has_expect */
 	bool has_expect;
-	struct thread_program *threads;   /* thread_count of them; thread 0 is main and always there */
+	struct thread_program *threads; /* thread_count of them; thread 0 is main and always there */
 	size_t thread_count, thread_capacity;
-	uint64_t *faults;                 /* each n: the n-th mapping call of the run fails (from 1); ascending, no duplicates */
+	uint64_t *faults; /* each n: the n-th mapping call of the run fails (from 1); ascending, no duplicates */
 	size_t fault_count, fault_capacity;
-	struct preemption *schedule;      /* in the order given */
+	struct preemption *schedule; /* in the order given */
 	size_t preemption_count, preemption_capacity;
 };
 
@@ -148,8 +149,8 @@ enum op_operand {
 };
 
 unsigned op_operands(enum op_kind kind);
-bool op_makes_block(enum op_kind kind);      /* has a result */
-bool op_takes_block(enum op_kind kind);      /* has a block operand */
+bool op_makes_block(enum op_kind kind); /* has a result */
+bool op_takes_block(enum op_kind kind); /* has a block operand */
 
 /* The same operation, with every field that its kind does not use LABEL_NULL or 0. */
 struct op op_normalized(struct op op);
@@ -169,8 +170,8 @@ int op_print(const struct op *op, char *text, size_t size);
 /* ---- Text format (docs/format.md), text.c ---- */
 
 struct parse_error {
-	size_t line, column;  /* from 1 */
-	char message[256];    /* what was wrong and what was expected, one line */
+	size_t line, column; /* from 1 */
+	char message[256];   /* what was wrong and what was expected, one line */
 };
 
 /* Reads a text of `length` bytes. False: `error` says what is wrong, `program` holds nothing useful. */
@@ -212,7 +213,8 @@ enum program_format { FORMAT_TEXT, FORMAT_BYTES, FORMAT_REP, FORMAT_TRACE };
  * inside, `FILE: reason` for a file that cannot be read or a damaged recording. On success `message` is empty, or a warning in the same
  * form: a recording that is cut off is read up to the cut.
  */
-bool program_load(const char *path, struct program *program, enum program_format *format, char *message, size_t message_size);
+bool program_load(const char *path, struct program *program, enum program_format *format, char *message,
+		  size_t message_size);
 
 const char *program_format_name(enum program_format format); /* "text", "bytes", "rep", "trace" */
 

@@ -145,14 +145,16 @@ bool program_parse_rep(const char *text, size_t length, struct program *program,
 		return false;
 	for (word = next_word(&r); word.text; word = next_word(&r)) {
 		if (found == ops)
-			return fail(&r, word, "expected the end after %" PRIu64 " operations, as the header declares", ops);
+			return fail(&r, word, "expected the end after %" PRIu64 " operations, as the header declares",
+				    ops);
 		if (!take_op(&r, word, ids, &op))
 			return false;
 		program_append(program, 0, op);
 		found++;
 	}
 	if (found < ops)
-		return fail(&r, word, "expected %" PRIu64 " operations, as the header declares, and found %" PRIu64, ops, found);
+		return fail(&r, word, "expected %" PRIu64 " operations, as the header declares, and found %" PRIu64,
+			    ops, found);
 	return true;
 }
 

@@ -117,7 +117,8 @@ static enum number_status read_number(struct word word, uint64_t *value)
 			digit = (unsigned)tolower(c) - 'a' + 10;
 		else
 			return NUMBER_MALFORMED;
-		if (__builtin_mul_overflow(*value, (uint64_t)base, value) || __builtin_add_overflow(*value, (uint64_t)digit, value))
+		if (__builtin_mul_overflow(*value, (uint64_t)base, value) ||
+		    __builtin_add_overflow(*value, (uint64_t)digit, value))
 			too_large = true;
 	}
 	return too_large ? NUMBER_TOO_LARGE : NUMBER_OK;
@@ -132,7 +133,9 @@ static bool take_number(struct parser *p, const char *what, uint64_t low, uint64
 	if (status == NUMBER_OK && *value >= low && *value <= high)
 		return true;
 	return fail(p, word, "expected %s from %" PRIu64 " to %" PRIu64 ", %s%s", what, low, high, found(word).text,
-		    status == NUMBER_MALFORMED ? "" : status == NUMBER_OK && *value < low ? ", which is too small" : ", which is too large");
+		    status == NUMBER_MALFORMED            ? ""
+		    : status == NUMBER_OK && *value < low ? ", which is too small"
+							  : ", which is too large");
 }
 
 enum label_status { LABEL_OK, LABEL_MALFORMED, LABEL_IS_NULL };
@@ -163,7 +166,8 @@ static bool take_block(struct parser *p, uint32_t *label)
 	case LABEL_OK:
 		return true;
 	default:
-		return fail(p, word, "expected a block, a name of 1 to 5 lower-case letters or null, %s", found(word).text);
+		return fail(p, word, "expected a block, a name of 1 to 5 lower-case letters or null, %s",
+			    found(word).text);
 	}
 }
 
@@ -176,7 +180,8 @@ static bool read_thread(struct word word, uint64_t *thread)
 	}
 	if (word.length < 2 || word.text[0] != 't' || word.text[1] == '0')
 		return false;
-	return read_number((struct word){word.text + 1, word.length - 1}, thread) == NUMBER_OK && *thread < PROGRAM_THREADS_MAX;
+	return read_number((struct word){word.text + 1, word.length - 1}, thread) == NUMBER_OK &&
+	       *thread < PROGRAM_THREADS_MAX;
 }
 
 static bool take_thread(struct parser *p, uint64_t *thread, struct word *taken)
@@ -186,7 +191,8 @@ static bool take_thread(struct parser *p, uint64_t *thread, struct word *taken)
 	if (taken)
 		*taken = word;
 	if (!read_thread(word, thread))
-		return fail(p, word, "expected a thread, main or t1 to t%d, %s", PROGRAM_THREADS_MAX - 1, found(word).text);
+		return fail(p, word, "expected a thread, main or t1 to t%d, %s", PROGRAM_THREADS_MAX - 1,
+			    found(word).text);
 	return true;
 }
 
@@ -237,7 +243,8 @@ static bool parse_operands(struct parser *p, struct op *op)
 		return false;
 	if ((operands & OPERAND_COUNT) && !take_number(p, "a count, a number", 0, UINT64_MAX, &op->count))
 		return false;
-	if ((operands & OPERAND_ALIGNMENT) && !take_number(p, "an alignment, a number of bytes", 0, UINT64_MAX, &op->alignment))
+	if ((operands & OPERAND_ALIGNMENT) &&
+	    !take_number(p, "an alignment, a number of bytes", 0, UINT64_MAX, &op->alignment))
 		return false;
 	if ((operands & OPERAND_SIZE) && !take_number(p, "a size, a number of bytes", 0, UINT64_MAX, &op->size))
 		return false;
@@ -260,21 +267,30 @@ static bool parse_op(struct parser *p, size_t thread, struct word first)
 		enum label_status status = read_label(first, &op.result);
 
 		if (status == LABEL_IS_NULL)
-			return fail(p, first, "expected the name of a block, found `null', which is the NULL pointer and names none");
+			return fail(
+				p, first,
+				"expected the name of a block, found `null', which is the NULL pointer and names none");
 		if (status != LABEL_OK)
-			return fail(p, first, "expected the name of a block, 1 to 5 lower-case letters, %s", found(first).text);
+			return fail(p, first, "expected the name of a block, 1 to 5 lower-case letters, %s",
+				    found(first).text);
 		word = next_word(p);
 		if (!find_kind(word, &kind))
-			return fail(p, word, "expected an operation that makes a block, like malloc or realloc, %s", found(word).text);
+			return fail(p, word, "expected an operation that makes a block, like malloc or realloc, %s",
+				    found(word).text);
 		if (!op_makes_block(kind))
-			return fail(p, word, "expected an operation that makes a block, found `%s', which makes none: `%s'",
+			return fail(p, word,
+				    "expected an operation that makes a block, found `%s', which makes none: `%s'",
 				    op_kind_name(kind), usage(kind));
 	} else {
 		if (!find_kind(first, &kind))
-			return fail(p, first, "expected an operation, like `a = malloc 24' or `free a', or a section (thread, faults, "
-					      "schedule), %s", found(first).text);
+			return fail(p, first,
+				    "expected an operation, like `a = malloc 24' or `free a', or a section (thread, "
+				    "faults, "
+				    "schedule), %s",
+				    found(first).text);
 		if (op_makes_block(kind))
-			return fail(p, first, "expected a name for the block that %s makes: `%s'", op_kind_name(kind), usage(kind));
+			return fail(p, first, "expected a name for the block that %s makes: `%s'", op_kind_name(kind),
+				    usage(kind));
 		p->at = after_first;
 	}
 	op.kind = (uint8_t)kind;
@@ -302,7 +318,8 @@ static bool parse_preemption(struct parser *p, struct word first)
 	struct word word;
 
 	if (!read_thread(first, &thread))
-		return fail(p, first, "expected a preemption, `THREAD @POINT -> THREAD', or another section, %s", found(first).text);
+		return fail(p, first, "expected a preemption, `THREAD @POINT -> THREAD', or another section, %s",
+			    found(first).text);
 	word = next_word(p);
 	if (!word_is(word, "@"))
 		return fail(p, word, "expected `@' and the number of a scheduling point, %s", found(word).text);
@@ -313,8 +330,9 @@ static bool parse_preemption(struct parser *p, struct word first)
 		return fail(p, word, "expected `->' and the thread that runs next, %s", found(word).text);
 	if (!take_thread(p, &target, NULL) || !expect_end(p))
 		return false;
-	program_add_preemption(p->program,
-			       (struct preemption){.thread = (uint32_t)thread, .target = (uint32_t)target, .point = point});
+	program_add_preemption(
+		p->program,
+		(struct preemption){.thread = (uint32_t)thread, .target = (uint32_t)target, .point = point});
 	return true;
 }
 
@@ -335,9 +353,11 @@ static bool parse_allocator(struct parser *p)
 		length--;
 	word.text = p->at;
 	if (length == 0)
-		return fail(p, (struct word){NULL, 0}, "expected an allocator, its name or what to load and how, found the end of the line");
+		return fail(p, (struct word){NULL, 0},
+			    "expected an allocator, its name or what to load and how, found the end of the line");
 	if (length >= PROGRAM_SPEC_MAX)
-		return fail(p, word, "expected an allocator in at most %d characters, found %zu", PROGRAM_SPEC_MAX - 1, length);
+		return fail(p, word, "expected an allocator in at most %d characters, found %zu", PROGRAM_SPEC_MAX - 1,
+			    length);
 	program_set_allocator(p->program, p->at, length);
 	return true;
 }
@@ -373,8 +393,8 @@ enum section { SECTION_START, SECTION_HEADER, SECTION_THREAD, SECTION_FAULTS, SE
 
 struct sections {
 	enum section at;
-	size_t thread;                             /* of SECTION_THREAD */
-	size_t thread_lines[PROGRAM_THREADS_MAX];  /* where each section is, 0: none yet */
+	size_t thread;                            /* of SECTION_THREAD */
+	size_t thread_lines[PROGRAM_THREADS_MAX]; /* where each section is, 0: none yet */
 	size_t faults_line, schedule_line, allocator_line, expect_line;
 };
 
@@ -392,7 +412,8 @@ static bool parse_header_line(struct parser *p, struct sections *s, struct word 
 	bool is_allocator = word_is(first, "allocator");
 
 	if (s->at != SECTION_HEADER)
-		return fail(p, first, "expected `%s' before the first section, found it after one", is_allocator ? "allocator" : "expect");
+		return fail(p, first, "expected `%s' before the first section, found it after one",
+			    is_allocator ? "allocator" : "expect");
 	if (is_allocator)
 		return once(p, first, "`allocator'", &s->allocator_line) && parse_allocator(p);
 	return once(p, first, "`expect'", &s->expect_line) && parse_expect(p);
@@ -446,7 +467,8 @@ static bool parse_line(struct parser *p, struct sections *s)
 	case SECTION_SCHEDULE:
 		return parse_preemption(p, first);
 	default:
-		return fail(p, first, "expected allocator, expect or a section (thread, faults, schedule), %s", found(first).text);
+		return fail(p, first, "expected allocator, expect or a section (thread, faults, schedule), %s",
+			    found(first).text);
 	}
 }
 
@@ -495,7 +517,8 @@ bool program_parse(const char *text, size_t length, struct program *program, str
 			p.line_number++;
 		}
 		p.at = end;
-		return fail(&p, (struct word){NULL, 0}, "expected the first line, `heapstorm 1', found the end of the text");
+		return fail(&p, (struct word){NULL, 0},
+			    "expected the first line, `heapstorm 1', found the end of the text");
 	}
 	return true;
 }

@@ -33,7 +33,8 @@ static uint64_t below(uint64_t limit)
 /* Mostly small, sometimes at a limit, sometimes anything. */
 static uint64_t random_number(void)
 {
-	static const uint64_t limits[] = {0, 63, 64, 4095, 4096, UINT32_MAX, 1ull << 60, (1ull << 60) - 1, INT64_MAX, UINT64_MAX};
+	static const uint64_t limits[] = {
+		0, 63, 64, 4095, 4096, UINT32_MAX, 1ull << 60, (1ull << 60) - 1, INT64_MAX, UINT64_MAX};
 
 	switch (below(3)) {
 	case 0:
@@ -47,7 +48,8 @@ static uint64_t random_number(void)
 
 static uint32_t random_label(void)
 {
-	static const uint64_t limits[] = {0, 25, 26, 62, 63, 64, 701, 702, LABEL_SPELT_NULL - 1, LABEL_SPELT_NULL + 1, LABEL_COUNT - 1};
+	static const uint64_t limits[] = {
+		0, 25, 26, 62, 63, 64, 701, 702, LABEL_SPELT_NULL - 1, LABEL_SPELT_NULL + 1, LABEL_COUNT - 1};
 
 	switch (below(3)) {
 	case 0:
@@ -84,7 +86,8 @@ static uint64_t from_one(void)
 
 static void random_program(struct program *p, size_t threads)
 {
-	static const char *const allocators[] = {"", "system", "my alloc.c --prefix my_ --cflags -DX#1", "mem_alloc_2.0"};
+	static const char *const allocators[] = {"", "system", "my alloc.c --prefix my_ --cflags -DX#1",
+						 "mem_alloc_2.0"};
 	const char *allocator = allocators[below(4)];
 
 	program_clear(p);
@@ -170,8 +173,17 @@ static void labels_are_named_in_bijective_base_26(void **state)
 	static const struct {
 		uint32_t label;
 		const char *name;
-	} cases[] = {{0, "a"}, {25, "z"}, {26, "aa"}, {51, "az"}, {52, "ba"}, {701, "zz"}, {702, "aaa"}, {LABEL_SPELT_NULL - 1, "nulk"},
-		     {LABEL_SPELT_NULL + 1, "nulm"}, {LABEL_COUNT - 1, "zzzzz"}, {LABEL_NULL, "null"}};
+	} cases[] = {{0, "a"},
+		     {25, "z"},
+		     {26, "aa"},
+		     {51, "az"},
+		     {52, "ba"},
+		     {701, "zz"},
+		     {702, "aaa"},
+		     {LABEL_SPELT_NULL - 1, "nulk"},
+		     {LABEL_SPELT_NULL + 1, "nulm"},
+		     {LABEL_COUNT - 1, "zzzzz"},
+		     {LABEL_NULL, "null"}};
 	char name[8];
 
 	(void)state;
@@ -425,55 +437,79 @@ static void errors_say_where_and_what(void **state)
 		{"heapstorm 2\n", 1, 11, "expected version 1 of the format, found `2'"},
 		{"heapstorm\n", 1, 10, "expected version 1 of the format, found the end of the line"},
 		{"heapstorm 1 x\n", 1, 13, "expected the end of the line, found `x'"},
-		{"heapstorm 1\na = malloc 1\n", 2, 1, "expected allocator, expect or a section (thread, faults, schedule), found `a'"},
+		{"heapstorm 1\na = malloc 1\n", 2, 1,
+		 "expected allocator, expect or a section (thread, faults, schedule), found `a'"},
 		{"heapstorm 1\nallocator  # none\n", 2, 12,
 		 "expected an allocator, its name or what to load and how, found the end of the line"},
-		{"heapstorm 1\nallocator a\nallocator b\n", 3, 1, "expected `allocator' once, found it again (the first is in line 2)"},
+		{"heapstorm 1\nallocator a\nallocator b\n", 3, 1,
+		 "expected `allocator' once, found it again (the first is in line 2)"},
 		{"heapstorm 1\nexpect no-such\n", 2, 8, "expected a verdict, like clean or overlap, found `no-such'"},
 		{"heapstorm 1\nexpect\n", 2, 7, "expected a verdict, like clean or overlap, found the end of the line"},
 		{HEAD "expect clean\n", 3, 1, "expected `expect' before the first section, found it after one"},
-		{HEAD "  a = malloc x7\n", 3, 14, "expected a size, a number of bytes from 0 to 18446744073709551615, found `x7'"},
-		{HEAD "  a = malloc -1\n", 3, 14, "expected a size, a number of bytes from 0 to 18446744073709551615, found `-1'"},
-		{HEAD "  a = malloc 0x\n", 3, 14, "expected a size, a number of bytes from 0 to 18446744073709551615, found `0x'"},
-		{HEAD "  a = malloc\n", 3, 13, "expected a size, a number of bytes from 0 to 18446744073709551615, found the end of the line"},
+		{HEAD "  a = malloc x7\n", 3, 14,
+		 "expected a size, a number of bytes from 0 to 18446744073709551615, found `x7'"},
+		{HEAD "  a = malloc -1\n", 3, 14,
+		 "expected a size, a number of bytes from 0 to 18446744073709551615, found `-1'"},
+		{HEAD "  a = malloc 0x\n", 3, 14,
+		 "expected a size, a number of bytes from 0 to 18446744073709551615, found `0x'"},
+		{HEAD "  a = malloc\n", 3, 13,
+		 "expected a size, a number of bytes from 0 to 18446744073709551615, found the end of the line"},
 		{HEAD "  a = malloc 18446744073709551616\n", 3, 14,
-		 "expected a size, a number of bytes from 0 to 18446744073709551615, found `18446744073709551616', which is too large"},
+		 "expected a size, a number of bytes from 0 to 18446744073709551615, found `18446744073709551616', "
+		 "which is too large"},
 		{HEAD "  a = malloc 0x10000000000000000\n", 3, 14,
-		 "expected a size, a number of bytes from 0 to 18446744073709551615, found `0x10000000000000000', which is too large"},
+		 "expected a size, a number of bytes from 0 to 18446744073709551615, found `0x10000000000000000', "
+		 "which is too large"},
 		{HEAD "  a = malloc 1 2\n", 3, 16, "expected the end of the line, found `2'"},
-		{HEAD "  a = calloc y 2\n", 3, 14, "expected a count, a number from 0 to 18446744073709551615, found `y'"},
-		{HEAD "  a = memalign y 2\n", 3, 16, "expected an alignment, a number of bytes from 0 to 18446744073709551615, found `y'"},
+		{HEAD "  a = calloc y 2\n", 3, 14,
+		 "expected a count, a number from 0 to 18446744073709551615, found `y'"},
+		{HEAD "  a = memalign y 2\n", 3, 16,
+		 "expected an alignment, a number of bytes from 0 to 18446744073709551615, found `y'"},
 		{HEAD "  malloc 24\n", 3, 3, "expected a name for the block that malloc makes: `NAME = malloc SIZE'"},
-		{HEAD "  a = free b\n", 3, 7, "expected an operation that makes a block, found `free', which makes none: `free BLOCK'"},
-		{HEAD "  a = mallok 1\n", 3, 7, "expected an operation that makes a block, like malloc or realloc, found `mallok'"},
-		{HEAD "  a =\n", 3, 6, "expected an operation that makes a block, like malloc or realloc, found the end of the line"},
-		{HEAD "  null = malloc 1\n", 3, 3, "expected the name of a block, found `null', which is the NULL pointer and names none"},
+		{HEAD "  a = free b\n", 3, 7,
+		 "expected an operation that makes a block, found `free', which makes none: `free BLOCK'"},
+		{HEAD "  a = mallok 1\n", 3, 7,
+		 "expected an operation that makes a block, like malloc or realloc, found `mallok'"},
+		{HEAD "  a =\n", 3, 6,
+		 "expected an operation that makes a block, like malloc or realloc, found the end of the line"},
+		{HEAD "  null = malloc 1\n", 3, 3,
+		 "expected the name of a block, found `null', which is the NULL pointer and names none"},
 		{HEAD "  A = malloc 1\n", 3, 3, "expected the name of a block, 1 to 5 lower-case letters, found `A'"},
-		{HEAD "  toolong = malloc 1\n", 3, 3, "expected the name of a block, 1 to 5 lower-case letters, found `toolong'"},
-		{HEAD "  free\n", 3, 7, "expected a block, a name of 1 to 5 lower-case letters or null, found the end of the line"},
+		{HEAD "  toolong = malloc 1\n", 3, 3,
+		 "expected the name of a block, 1 to 5 lower-case letters, found `toolong'"},
+		{HEAD "  free\n", 3, 7,
+		 "expected a block, a name of 1 to 5 lower-case letters or null, found the end of the line"},
 		{HEAD "  free b7\n", 3, 8, "expected a block, a name of 1 to 5 lower-case letters or null, found `b7'"},
 		{HEAD "  spawn t256\n", 3, 9, "expected a thread, main or t1 to t255, found `t256'"},
 		{HEAD "  spawn t0\n", 3, 9, "expected a thread, main or t1 to t255, found `t0'"},
 		{HEAD "  join\n", 3, 7, "expected a thread, main or t1 to t255, found the end of the line"},
-		{HEAD "  wait 4096\n", 3, 8, "expected an event, a number from 0 to 4095, found `4096', which is too large"},
+		{HEAD "  wait 4096\n", 3, 8,
+		 "expected an event, a number from 0 to 4095, found `4096', which is too large"},
 		{HEAD "  jump\n", 3, 3,
-		 "expected an operation, like `a = malloc 24' or `free a', or a section (thread, faults, schedule), found `jump'"},
+		 "expected an operation, like `a = malloc 24' or `free a', or a section (thread, faults, schedule), "
+		 "found `jump'"},
 		{HEAD "  abcdefghijklmnopqrstuvwxyz\n", 3, 3,
 		 "expected an operation, like `a = malloc 24' or `free a', or a section (thread, faults, schedule), "
 		 "found `abcdefghijklmnopqrstuvwx...'"},
-		{HEAD "thread t1\nthread main\n", 4, 8, "expected the section of main once, found it again (the first is in line 2)"},
+		{HEAD "thread t1\nthread main\n", 4, 8,
+		 "expected the section of main once, found it again (the first is in line 2)"},
 		{HEAD "thread one\n", 3, 8, "expected a thread, main or t1 to t255, found `one'"},
 		{HEAD "faults\nmap 0\n", 4, 5,
-		 "expected the number of a mapping call, from 1 to 18446744073709551615, found `0', which is too small"},
+		 "expected the number of a mapping call, from 1 to 18446744073709551615, found `0', which is too "
+		 "small"},
 		{HEAD "faults\nunmap 1\n", 4, 1, "expected a fault, `map N', or another section, found `unmap'"},
 		{HEAD "faults\nfaults\n", 4, 1, "expected `faults' once, found it again (the first is in line 3)"},
-		{HEAD "schedule\nmap 1\n", 4, 1, "expected a preemption, `THREAD @POINT -> THREAD', or another section, found `map'"},
-		{HEAD "schedule\nt1 17 -> main\n", 4, 4, "expected `@' and the number of a scheduling point, found `17'"},
+		{HEAD "schedule\nmap 1\n", 4, 1,
+		 "expected a preemption, `THREAD @POINT -> THREAD', or another section, found `map'"},
+		{HEAD "schedule\nt1 17 -> main\n", 4, 4,
+		 "expected `@' and the number of a scheduling point, found `17'"},
 		{HEAD "schedule\nt1 @0 -> main\n", 4, 5,
-		 "expected the number of a scheduling point, from 1 to 18446744073709551615, found `0', which is too small"},
+		 "expected the number of a scheduling point, from 1 to 18446744073709551615, found `0', which is too "
+		 "small"},
 		{HEAD "schedule\nt1 @1 main\n", 4, 7, "expected `->' and the thread that runs next, found `main'"},
 		{HEAD "schedule\nt1 @1 ->\n", 4, 9, "expected a thread, main or t1 to t255, found the end of the line"},
-		{HEAD "schedule\nschedule\n", 4, 1, "expected `schedule' once, found it again (the first is in line 3)"},
+		{HEAD "schedule\nschedule\n", 4, 1,
+		 "expected `schedule' once, found it again (the first is in line 3)"},
 		{HEAD "  free a\x01\n", 3, 9, "expected text, found the control character 0x01"},
 		{HEAD "  free a\r  \n", 3, 9, "expected text, found the control character 0x0d"},
 		{HEAD "  # \xc3\xa4\n", 3, 5, "expected ASCII text, found the byte 0xc3"},
@@ -489,7 +525,8 @@ static void errors_say_where_and_what(void **state)
 			fail_msg("no error: %s", cases[i].text);
 		assert_string_equal(error.message, cases[i].message);
 		if (error.line != cases[i].line || error.column != cases[i].column)
-			fail_msg("%zu:%zu instead of %zu:%zu: %s", error.line, error.column, cases[i].line, cases[i].column, error.message);
+			fail_msg("%zu:%zu instead of %zu:%zu: %s", error.line, error.column, cases[i].line,
+				 cases[i].column, error.message);
 	}
 	assert_false(program_parse("heapstorm 1\n\0\n", 14, &p, &error));
 	assert_string_equal(error.message, "expected text, found a NUL byte");
@@ -842,7 +879,9 @@ static void rep_traces_are_read(void **state)
 	if (!program_parse_rep(text, strlen(text), &p, &error))
 		fail_msg("%zu:%zu: %s", error.line, error.column, error.message);
 	canonical = printed(&p);
-	assert_string_equal(canonical, HEAD "  a = malloc 512\n  b = malloc 128\n  a = realloc a 640\n  free b\n  free null\n  free c\n");
+	assert_string_equal(
+		canonical,
+		HEAD "  a = malloc 512\n  b = malloc 128\n  a = realloc a 640\n  free b\n  free null\n  free c\n");
 	free(canonical);
 	program_destroy(&p);
 }
@@ -864,9 +903,13 @@ static void rep_errors_say_where_and_what(void **state)
 		{"1 1 1 1\na 0 -1\n", 2, 5, "expected a size in bytes, a number of at most 64 bits, found `-1'"},
 		{"1 1 1 1\na 0 18446744073709551616\n", 2, 5,
 		 "expected a size in bytes, a number of at most 64 bits, found `18446744073709551616'"},
-		{"1 1 2 1\na 0 1\n", 3, 1, "expected 2 operations, as the header declares, and found 1, found the end of the trace"},
-		{"1 1 1 1\na 0 1\n  f 0\n", 3, 3, "expected the end after 1 operations, as the header declares, found `f'"},
-		{"1 1 1 1\n\xff\x01", 2, 1, "expected an operation, `a ID SIZE', `r ID SIZE' or `f ID', found `?" "?'"},
+		{"1 1 2 1\na 0 1\n", 3, 1,
+		 "expected 2 operations, as the header declares, and found 1, found the end of the trace"},
+		{"1 1 1 1\na 0 1\n  f 0\n", 3, 3,
+		 "expected the end after 1 operations, as the header declares, found `f'"},
+		{"1 1 1 1\n\xff\x01", 2, 1,
+		 "expected an operation, `a ID SIZE', `r ID SIZE' or `f ID', found `?"
+		 "?'"},
 	};
 	struct parse_error error;
 	struct program p;
@@ -878,7 +921,8 @@ static void rep_errors_say_where_and_what(void **state)
 			fail_msg("no error: %s", cases[i].text);
 		assert_string_equal(error.message, cases[i].message);
 		if (error.line != cases[i].line || error.column != cases[i].column)
-			fail_msg("%zu:%zu instead of %zu:%zu: %s", error.line, error.column, cases[i].line, cases[i].column, error.message);
+			fail_msg("%zu:%zu instead of %zu:%zu: %s", error.line, error.column, cases[i].line,
+				 cases[i].column, error.message);
 	}
 	program_destroy(&p);
 }
@@ -900,9 +944,11 @@ static void files_are_told_by_content(void **state)
 		{"program", "# for a test\n\nheapstorm 1\nthread main\n", true, FORMAT_TEXT, NULL},
 		{"wrong", "heapstorm 1\nfoo\n", false, FORMAT_TEXT,
 		 ":2:1: expected allocator, expect or a section (thread, faults, schedule), found `foo'"},
-		{"typo.heap", "heapstrom 1\n", false, FORMAT_TEXT, ":1:1: expected the first line, `heapstorm 1', found `heapstrom'"},
+		{"typo.heap", "heapstrom 1\n", false, FORMAT_TEXT,
+		 ":1:1: expected the first line, `heapstorm 1', found `heapstrom'"},
 		{"trace", "1 1 1 1\na 0 5\n", true, FORMAT_REP, NULL},
-		{"bad", "1 1 1 1\na 1 5\n", false, FORMAT_REP, ":2:3: expected an id from 0 to 0, as the header declares, found `1'"},
+		{"bad", "1 1 1 1\na 1 5\n", false, FORMAT_REP,
+		 ":2:3: expected an id from 0 to 0, as the header declares, found `1'"},
 		{"short.rep", "1 1\n", false, FORMAT_REP,
 		 ":2:1: expected the number of operations, a number of at most 64 bits, found the end of the trace"},
 	};
