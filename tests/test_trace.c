@@ -498,6 +498,26 @@ static void bytes_after_the_end_are_told(void **state)
 	free(bytes);
 }
 
+/* A few kilobytes stand for more operations than a reader takes. */
+static void a_reader_stops_at_its_limit(void **state)
+{
+	struct trace_writer *writer = begin();
+	struct program program;
+	struct parse_error error;
+	uint64_t bytes;
+
+	(void)state;
+	for (size_t i = 0; i < TRACE_OPERATIONS_MAX / 2 + 10; i++)
+		trace_write_block(writer, 0, TRACE_FREE, trace_write_malloc(writer, 0, 1));
+	assert_true(trace_writer_close(writer, &(struct trace_totals){0}, &bytes));
+	assert_true(bytes < 100000);
+	program_init(&program);
+	assert_true(trace_read(path, &program, &error));
+	assert_non_null(strstr(error.message, "beyond 16777216 operations"));
+	assert_int_equal(program_op_count(&program), TRACE_OPERATIONS_MAX);
+	program_destroy(&program);
+}
+
 static void a_full_disk_is_told(void **state)
 {
 	struct trace_writer *writer = trace_writer_open("/dev/full", 1, "x", 2);
@@ -600,6 +620,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_file_cut_off_anywhere_is_read_up_to_the_cut, make_path, remove_path),
 		cmocka_unit_test_setup_teardown(no_changed_byte_changes_the_program_unnoticed, make_path, remove_path),
 		cmocka_unit_test_setup_teardown(bytes_after_the_end_are_told, make_path, remove_path),
+		cmocka_unit_test_setup_teardown(a_reader_stops_at_its_limit, make_path, remove_path),
 		cmocka_unit_test(what_is_no_recording_is_told),
 		cmocka_unit_test(a_full_disk_is_told),
 		cmocka_unit_test(malformed_events_are_told),
