@@ -140,6 +140,22 @@ static bool fault(const struct report *report, const void *where, const char *wh
 	return false;
 }
 
+/* Does a block start in [from, to)? A word at a time: most of a chunk may be one block. */
+static bool has_start_between(const struct chunk *chunk, size_t from, size_t to)
+{
+	for (size_t word = from / 64; word <= (to - 1) / 64; word++) {
+		uint64_t starts = tag_load(&chunk->tags[word].start);
+
+		if (word == from / 64)
+			starts &= ~(uint64_t)0 << from % 64;
+		if (word == (to - 1) / 64)
+			starts &= ~(uint64_t)0 >> (63 - (to - 1) % 64);
+		if (starts != 0)
+			return true;
+	}
+	return false;
+}
+
 /* The tags of one chunk; counts its free blocks that must be in a bin. */
 static bool check_chunk(struct chunk *chunk, const struct report *report, size_t *listed)
 {
@@ -164,9 +180,8 @@ static bool check_chunk(struct chunk *chunk, const struct report *report, size_t
 		if (granule + size < CHUNK_END && !tag_is_start(chunk, granule + size))
 			return fault(report, block, "no block starts behind the block");
 		/* Up to 64 granules the size is where the next start is; beyond that, none may be inside. */
-		for (size_t inner = granule + 1; size > EXACT_GRANULES && inner < granule + size; inner++)
-			if (tag_is_start(chunk, inner))
-				return fault(report, block, "a block starts inside the block");
+		if (size > EXACT_GRANULES && has_start_between(chunk, granule + 1, granule + size))
+			return fault(report, block, "a block starts inside the block");
 		if (is_free && previous_free)
 			return fault(report, block, "two free blocks are side by side");
 		if (granule + size < CHUNK_END && size > 1 && tag_is_free(chunk, granule + size - 1) != is_free)
