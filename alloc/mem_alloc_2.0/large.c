@@ -92,7 +92,8 @@ static size_t mapping_size(size_t offset, size_t size)
 
 	if (size > PTRDIFF_MAX - page || offset > PTRDIFF_MAX - page - size)
 		return 0;
-	return (offset + size + page - 1) & -page;
+	/* Also a block of no bytes has one of its own: its address would be the next mapping's otherwise. */
+	return (offset + size + (size == 0) + page - 1) & -page;
 }
 
 /* Maps `length` bytes whose payload, at `offset`, is a multiple of `alignment`, in one of the two layouts. */
