@@ -185,26 +185,13 @@ static uint64_t class_size(struct mutator *m, unsigned doublings)
 static uint64_t impossible_size(struct mutator *m)
 {
 	static const uint64_t sizes[] = {
-		UINT64_MAX,
-		INT64_MAX,
-		(uint64_t)INT64_MAX + 1,
-		(uint64_t)INT64_MAX - 1,
-		UINT64_MAX - 7,
-		UINT64_MAX - 15,
-		UINT64_MAX - 16,
-		UINT64_MAX - 31,
-		UINT64_MAX - 63,
-		UINT64_MAX - 4095,
-		UINT64_MAX - 4096,
-		UINT64_MAX - 65535,
-		INT64_MAX - 15,
-		INT64_MAX - 31,
-		INT64_MAX - 4095,
-		INT64_MAX - 4096,
+		UINT64_MAX,      INT64_MAX,         (uint64_t)INT64_MAX + 1, (uint64_t)INT64_MAX - 1,
+		UINT64_MAX - 7,  UINT64_MAX - 15,   UINT64_MAX - 16,         UINT64_MAX - 31,
+		UINT64_MAX - 63, UINT64_MAX - 4095, UINT64_MAX - 4096,       UINT64_MAX - 65535,
+		INT64_MAX - 15,  INT64_MAX - 31,    INT64_MAX - 4095,        INT64_MAX - 4096,
 		1ull << 47,
-		(1ull << 47) - 4096,
-		1ull << 48,
-		1ull << 62,
+
+		1ull << 48,      1ull << 62,
 	};
 
 	return PICK(m, sizes);
