@@ -63,8 +63,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{"output", 'o', "FILE", 0, "Write the recording to FILE, those of other processes to FILE.PID", 0},
-	{"max-operations", KEY_MAX_OPERATIONS, "N", 0, "Stop each recording after N operations; the program goes on", 0},
-	{"children", KEY_CHILDREN, "follow|ignore", 0, "Record processes that PROGRAM starts, too (default: follow)", 0},
+	{"max-operations", KEY_MAX_OPERATIONS, "N", 0, "Stop each recording after N operations; the program goes on",
+	 0},
+	{"children", KEY_CHILDREN, "follow|ignore", 0, "Record processes that PROGRAM starts, too (default: follow)",
+	 0},
 	{0},
 };
 
@@ -72,19 +74,21 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "-o FILE -- PROGRAM [ARGUMENT...]",
-	.doc = "Runs PROGRAM and records its calls of malloc, free and their kin, with their threads and the order between them. Exits with "
+	.doc = "Runs PROGRAM and records its calls of malloc, free and their kin, with their threads and the order "
+	       "between them. Exits with "
 	       "the exit status of PROGRAM (128 + N if signal N ended it).\vheapstorm replay FILE runs a recording.",
 };
 
 static volatile sig_atomic_t caught;
 
-static void catch(int signal)
+static void catch (int signal)
 {
 	caught = signal;
 }
 
 /* In the child: becomes the program, or says through `failure` why not. */
-static _Noreturn void become(const struct arguments *arguments, struct collector *collector, const char *library, int failure)
+static _Noreturn void become(const struct arguments *arguments, struct collector *collector, const char *library,
+			     int failure)
 {
 	const char *others = getenv("LD_PRELOAD");
 	char *preload = NULL;
@@ -177,8 +181,8 @@ static void print_bytes(FILE *to, uint64_t bytes)
 
 static void report_recording(const struct recording *r, bool with_command)
 {
-	fprintf(stderr, "heapstorm: %s: %" PRIu64 " operations, %" PRIu64 " thread%s, peak live %" PRIu64 " blocks of ", r->path, r->operations,
-		r->threads, r->threads == 1 ? "" : "s", r->peak_blocks);
+	fprintf(stderr, "heapstorm: %s: %" PRIu64 " operations, %" PRIu64 " thread%s, peak live %" PRIu64 " blocks of ",
+		r->path, r->operations, r->threads, r->threads == 1 ? "" : "s", r->peak_blocks);
 	print_bytes(stderr, r->peak_bytes);
 	fputs(", ", stderr);
 	print_bytes(stderr, r->bytes);
@@ -237,15 +241,15 @@ static bool report(const struct collector *collector, const struct arguments *ar
 		fprintf(stderr, "heapstorm: %" PRIu32 " processes were not recorded: more than %d at one time\n",
 			collector_left_out(collector), HUB_SLOTS);
 	if (!has_main) {
-		struct trace_writer *writer =
-			trace_writer_open(arguments->output, 0, arguments->program[0], strlen(arguments->program[0]) + 1);
+		struct trace_writer *writer = trace_writer_open(arguments->output, 0, arguments->program[0],
+								strlen(arguments->program[0]) + 1);
 
 		if (!writer || !trace_writer_close(writer, &(struct trace_totals){0}, NULL)) {
 			fprintf(stderr, "heapstorm: %s: %s\n", arguments->output, strerror(errno));
 			return false;
 		}
-		fprintf(stderr, "heapstorm: %s: no operations: %s made no call that can be captured\n", arguments->output,
-			arguments->program[0]);
+		fprintf(stderr, "heapstorm: %s: no operations: %s made no call that can be captured\n",
+			arguments->output, arguments->program[0]);
 	}
 	return good;
 }
@@ -266,8 +270,14 @@ int cmd_record(int argc, char **argv)
 	cli_install_path(LIBRARY, library, sizeof(library));
 	if (access(library, R_OK) != 0)
 		cli_die(STATUS_ENVIRONMENT, "%s: %s", library, strerror(errno));
-	if (strpbrk(library, " :"))
-		cli_die(STATUS_ENVIRONMENT, "%s: a path with a blank or a colon cannot be preloaded", library);
+	if (strpbrk(library, " :")) {
+		/* Blanks and colons part the names in LD_PRELOAD. This name has none, and lasts as long as the recording. */
+		int file = open(library, O_RDONLY | O_CLOEXEC);
+
+		if (file < 0)
+			cli_die(STATUS_ENVIRONMENT, "%s: %s", library, strerror(errno));
+		snprintf(library, sizeof(library), "/proc/%ld/fd/%d", (long)getpid(), file);
+	}
 	collector = collector_create(arguments.output, arguments.operations_max, arguments.follow_children);
 	if (!collector)
 		cli_die(STATUS_ENVIRONMENT, "no shared memory: %s", strerror(errno));
