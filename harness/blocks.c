@@ -12,6 +12,67 @@
 
 #define RECORDS_MAX ((size_t)1 << 24)
 
+/* Of blocks above SPARSE_MIN, a sparse run looks at both ends and at samples between. */
+#define SPARSE_MIN ((size_t)32 << 10)
+#define SPARSE_END ((size_t)2 << 10)
+#define SPARSE_STEP ((size_t)64 << 10)
+#define SPARSE_SAMPLE 64
+
+/* Where a block of `size` bytes is looked at: [*from, *to), the next place after *from. False at the end. */
+static bool next_window(const struct blocks *blocks, size_t size, size_t *from, size_t *to)
+{
+	if (*to >= size)
+		return false;
+	if (!blocks->sparse || size <= SPARSE_MIN) {
+		*from = 0;
+		*to = size;
+	} else if (*to == 0) {
+		*from = 0;
+		*to = SPARSE_END;
+	} else {
+		*from = (*from / SPARSE_STEP + 1) * SPARSE_STEP;
+		*to = *from + SPARSE_SAMPLE;
+		if (*to >= size - SPARSE_END) {
+			*from = (size - SPARSE_END) & ~(size_t)7;
+			*to = size;
+		}
+	}
+	return true;
+}
+
+static void fill(const struct blocks *blocks, void *address, size_t size, uint64_t id)
+{
+	for (size_t from = 0, to = 0; next_window(blocks, size, &from, &to);)
+		pattern_fill(address, from, to, id);
+}
+
+/* Offset of the first byte looked at that is wrong, or `size`. `filled` bytes were filled, of which the first `size` count. */
+static size_t mismatch(const struct blocks *blocks, const void *address, size_t filled, size_t size, uint64_t id)
+{
+	for (size_t from = 0, to = 0; from < size && next_window(blocks, filled, &from, &to);) {
+		const size_t end = to < size ? to : size;
+
+		if (from < end) {
+			const size_t same = pattern_mismatch(address, from, end, id);
+
+			if (same < end)
+				return same;
+		}
+	}
+	return size;
+}
+
+static size_t first_nonzero(const struct blocks *blocks, const void *address, size_t size)
+{
+	for (size_t from = 0, to = 0; next_window(blocks, size, &from, &to);) {
+		const size_t zeros = raw_first_nonzero((const char *)address + from, to - from);
+
+		if (zeros < to - from)
+			return from + zeros;
+	}
+	return size;
+}
+
 static void *reserve(size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -151,7 +212,7 @@ uint32_t blocks_add(struct blocks *blocks, void *address, size_t size, size_t al
 	if (!claim(blocks, index, size == 0 && claim_empty ? 1 : size, oracles, finding))
 		return 0;
 	if (zeroed && (oracles & ORACLE(VERDICT_NOT_ZEROED)) != 0) {
-		const size_t zeros = raw_first_nonzero(address, size);
+		const size_t zeros = first_nonzero(blocks, address, size);
 
 		record->checks[VERDICT_NOT_ZEROED]++;
 		if (zeros < size) {
@@ -161,7 +222,7 @@ uint32_t blocks_add(struct blocks *blocks, void *address, size_t size, size_t al
 		}
 	}
 	if ((oracles & ORACLE(VERDICT_CORRUPTION)) != 0)
-		pattern_fill(address, 0, size, block->pattern);
+		fill(blocks, address, size, block->pattern);
 	if ((oracles & ORACLE(VERDICT_TOUCHED_LIVE)) != 0) {
 		record->checks[VERDICT_TOUCHED_LIVE] += blocks->poison;
 		close_block(blocks, block);
@@ -180,7 +241,7 @@ bool blocks_verify(struct blocks *blocks, uint32_t index, size_t size, enum verd
 	if ((oracles & ORACLE(kind)) == 0 || (oracles & ORACLE(VERDICT_CORRUPTION)) == 0)
 		return true;
 	record->checks[kind]++;
-	same = pattern_mismatch(block->address, size, block->pattern);
+	same = mismatch(blocks, block->address, block->size, size, block->pattern);
 	if (same == size)
 		return true;
 	char text[160];
@@ -243,7 +304,7 @@ bool blocks_extend(struct blocks *blocks, uint32_t index, size_t usable, uint32_
 	if (!claim(blocks, index, usable, oracles, finding))
 		return false;
 	if ((oracles & ORACLE(VERDICT_CORRUPTION)) != 0)
-		pattern_fill(block->address, old, usable, block->pattern);
+		blocks_rewrite(blocks, index);
 	if ((oracles & ORACLE(VERDICT_TOUCHED_LIVE)) != 0)
 		close_block(blocks, block);
 	return true;
@@ -254,5 +315,5 @@ void blocks_rewrite(struct blocks *blocks, uint32_t index)
 	struct block *const block = &blocks->records[index];
 
 	block->pattern = blocks->next_pattern++;
-	pattern_fill(block->address, 0, block->size, block->pattern);
+	fill(blocks, block->address, block->size, block->pattern);
 }

@@ -36,6 +36,7 @@ struct blocks {
 	uint64_t next_id, next_pattern;
 	size_t live_bytes;
 	bool poison;           /* AddressSanitizer watches live blocks */
+	bool sparse;           /* as in struct run_options */
 };
 
 bool blocks_open(struct blocks *blocks);

@@ -924,6 +924,7 @@ enum verdict_kind executor_run(struct executor *executor, const struct subject *
 	executor->program = program;
 	executor->options = options;
 	executor->oracles = options->oracles;
+	executor->blocks.sparse = options->sparse;
 	executor->arena = subject_has_arena(subject);
 	executor->failed = false;
 	executor->round = 0;

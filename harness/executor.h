@@ -26,6 +26,7 @@ enum outcome {
 
 struct run_options {
 	uint32_t oracles; /* ORACLE() bits */
+	bool sparse;      /* of large blocks fill and check the ends and samples between: for fuzzing, where a poisoned byte tells all the same */
 	bool deep;        /* also the checks that run the program again or fail every mapping */
 	uint8_t *outcomes; /* of each operation, thread after thread; room for program_op_count(); or NULL */
 };

@@ -60,14 +60,14 @@ void pattern_fill(void *block, size_t from, size_t size, uint64_t id)
 	}
 }
 
-size_t pattern_mismatch(const void *block, size_t size, uint64_t id)
+size_t pattern_mismatch(const void *block, size_t from, size_t size, uint64_t id)
 {
 	const uint64_t base = mix(id + STEP);
 	const unsigned char *bytes = block;
-	size_t offset = 0;
+	size_t offset = from;
 
-	if (size >= 64) {
-		raw_vector words = {base, base + STEP};
+	if (offset + 64 <= size) {
+		raw_vector words = {word_at(base, offset / 8), word_at(base, offset / 8 + 1)};
 		const raw_vector two = {2 * STEP, 2 * STEP};
 
 		for (; offset + 64 <= size; offset += 64) {

@@ -11,8 +11,8 @@
 /* Writes the first `size` bytes of the pattern of `id`, from byte `from` on. */
 void pattern_fill(void *block, size_t from, size_t size, uint64_t id);
 
-/* Offset of the first byte in [0, size) that differs from the pattern of `id`, or `size` if none does. */
-size_t pattern_mismatch(const void *block, size_t size, uint64_t id);
+/* Offset of the first byte in [from, size) that differs from the pattern of `id`, or `size` if none does. `from` is a multiple of 8. */
+size_t pattern_mismatch(const void *block, size_t from, size_t size, uint64_t id);
 
 /* The byte of the pattern at an offset. */
 unsigned char pattern_byte(uint64_t id, size_t offset);

@@ -122,8 +122,9 @@ uint32_t shadow_claim(uint32_t index, uintptr_t start, size_t size)
 			span->link[0] = slot_load(&slots[0]);
 		if (done + run == granules && granules > 1)
 			span->link[1] = slot_load(&slots[run - 1]);
+		/* Plain stores, as the compiler makes vectors of these; each slot is still written whole. */
 		for (size_t i = 0; i < run; i++)
-			slot_store(&slots[i], index);
+			slots[i] = index;
 		done += run;
 	}
 	return 0;
@@ -166,7 +167,7 @@ uint32_t shadow_release(uint32_t index)
 
 		for (size_t i = 0; i < run; i++) {
 			other |= slots[i] ^ index;
-			slot_store(&slots[i], 0);
+			slots[i] = 0;
 		}
 		/* The difference names no span by itself: it is enough to know that there was one. */
 		if (other != 0 && found == 0)

@@ -5,8 +5,8 @@
  * share a granule (allocators may align small blocks to less than 16) are chained through `struct shadow_span`, so that the answer is exact
  * to the byte. Claim and release touch each granule once.
  *
- * Slots are relaxed atomics: a claim reads, then writes, and a release finds out when another thread had claimed the same bytes at the
- * same moment. No order between threads comes from here that could hide a race of the allocator.
+ * There is no lock: a claim reads, then writes, and a release finds out when another thread had claimed the same bytes at the same
+ * moment. No order between threads comes from here that could hide a race of the allocator.
  */
 #ifndef HEAPSTORM_HARNESS_SHADOW_H
 #define HEAPSTORM_HARNESS_SHADOW_H

@@ -12,9 +12,9 @@
 #include <zstd_errors.h>
 
 #define COMPRESSION_LEVEL 3 /* a recorder has to keep up with its program */
-#define NIBBLE_MAX        15
+#define NIBBLE_MAX 15
 
-#define HEAD_SIZE       (TRACE_MAGIC_SIZE + 8) /* magic, header size, checksum */
+#define HEAD_SIZE (TRACE_MAGIC_SIZE + 8) /* magic, header size, checksum */
 #define FRAME_BYTES_MAX (ZSTD_COMPRESSBOUND(TRACE_FRAME_MAX) + 64)
 
 static void *allocate(void *old, size_t size)
@@ -60,20 +60,11 @@ static size_t put_varint(uint8_t *to, uint64_t value)
 
 /* Operands of each kind, the one in the head byte included. */
 static const uint8_t operand_counts[TRACE_EVENT_KINDS] = {
-	[TRACE_THREAD] = 1,
-	[TRACE_THREAD_END] = 0,
-	[TRACE_MALLOC] = 1,
-	[TRACE_CALLOC] = 2,
-	[TRACE_REALLOC] = 2,
-	[TRACE_REALLOC_FREE] = 1,
-	[TRACE_REALLOCARRAY] = 3,
-	[TRACE_FREE] = 1,
-	[TRACE_ALIGNED_ALLOC] = 2,
-	[TRACE_POSIX_MEMALIGN] = 2,
-	[TRACE_MEMALIGN] = 2,
-	[TRACE_USABLE_SIZE] = 1,
-	[TRACE_TRIM] = 1,
-	[TRACE_END] = 3,
+	[TRACE_THREAD] = 1,         [TRACE_THREAD_END] = 0, [TRACE_MALLOC] = 1,
+	[TRACE_CALLOC] = 2,         [TRACE_REALLOC] = 2,    [TRACE_REALLOC_FREE] = 1,
+	[TRACE_REALLOCARRAY] = 3,   [TRACE_FREE] = 1,       [TRACE_ALIGNED_ALLOC] = 2,
+	[TRACE_POSIX_MEMALIGN] = 2, [TRACE_MEMALIGN] = 2,   [TRACE_USABLE_SIZE] = 1,
+	[TRACE_TRIM] = 1,           [TRACE_END] = 3,
 };
 
 #define OPERANDS_MAX 3
@@ -201,7 +192,8 @@ static void be_thread(struct trace_writer *writer, uint32_t thread)
 	writer->current = thread;
 }
 
-static void put_operation(struct trace_writer *writer, uint32_t thread, enum trace_event_kind kind, uint64_t a, uint64_t b, uint64_t c)
+static void put_operation(struct trace_writer *writer, uint32_t thread, enum trace_event_kind kind, uint64_t a,
+			  uint64_t b, uint64_t c)
 {
 	be_thread(writer, thread);
 	put_event(writer, kind, (uint64_t[OPERANDS_MAX]){a, b, c});
@@ -231,13 +223,15 @@ uint64_t trace_write_realloc(struct trace_writer *writer, uint32_t thread, uint6
 	return writer->births++;
 }
 
-uint64_t trace_write_reallocarray(struct trace_writer *writer, uint32_t thread, uint64_t block, uint64_t count, uint64_t size)
+uint64_t trace_write_reallocarray(struct trace_writer *writer, uint32_t thread, uint64_t block, uint64_t count,
+				  uint64_t size)
 {
 	put_operation(writer, thread, TRACE_REALLOCARRAY, block_reference(writer, block), count, size);
 	return writer->births++;
 }
 
-uint64_t trace_write_aligned(struct trace_writer *writer, uint32_t thread, enum trace_event_kind kind, uint64_t alignment, uint64_t size)
+uint64_t trace_write_aligned(struct trace_writer *writer, uint32_t thread, enum trace_event_kind kind,
+			     uint64_t alignment, uint64_t size)
 {
 	unsigned shift = alignment <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(alignment - 1);
 
@@ -307,7 +301,8 @@ struct trace_reader {
 
 	uint16_t *threads; /* by number in the recording: 1 + the thread of the program, 0 for none yet */
 	size_t thread_capacity;
-	uint16_t ended_threads[PROGRAM_THREADS_MAX]; /* threads of the program to be taken over, a ring: each is in it once at most */
+	uint16_t ended_threads
+		[PROGRAM_THREADS_MAX]; /* threads of the program to be taken over, a ring: each is in it once at most */
 	size_t ended_first, ended_count;
 	bool is_ended[PROGRAM_THREADS_MAX];
 	bool spawned[PROGRAM_THREADS_MAX];
@@ -317,9 +312,11 @@ struct trace_reader {
 	uint32_t working;         /* thread of the program that did the last operation */
 };
 
-#define THREAD_NUMBER_MAX (1u << 22) /* bounds the table of threads: more than a system has in a lifetime of recording */
+#define THREAD_NUMBER_MAX                                                                                              \
+	(1u << 22) /* bounds the table of threads: more than a system has in a lifetime of recording */
 
-static bool fail_at(struct parse_error *error, size_t offset, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static bool fail_at(struct parse_error *error, size_t offset, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static bool fail_at(struct parse_error *error, size_t offset, const char *format, ...)
 {
@@ -472,7 +469,8 @@ static const uint8_t op_kinds[TRACE_EVENT_KINDS] = {
 };
 
 /* Adds one event to the program. False: `why` says what is wrong with it. */
-static bool apply_event(struct trace_reader *reader, enum trace_event_kind kind, const uint64_t *operands, const char **why)
+static bool apply_event(struct trace_reader *reader, enum trace_event_kind kind, const uint64_t *operands,
+			const char **why)
 {
 	struct op op = {.kind = op_kinds[kind], .result = LABEL_NULL, .block = LABEL_NULL};
 	uint32_t *place = NULL;
@@ -582,7 +580,8 @@ static bool read_events(struct trace_reader *reader, const uint8_t *events, size
 		for (unsigned i = 1; good && i < operand_counts[kind]; i++)
 			good = get_varint(&at, end, &operands[i]);
 		if (!good || !apply_event(reader, kind, operands, &why))
-			return fail_at(reader->error, reader->frame_offset, "%s (byte %zu of the events there)", why, offset);
+			return fail_at(reader->error, reader->frame_offset, "%s (byte %zu of the events there)", why,
+				       offset);
 	}
 	return true;
 }
@@ -613,7 +612,8 @@ bool trace_read_events(const void *events, size_t length, struct program *progra
 	reader_begin(&reader, program, error);
 	good = read_events(&reader, events, length);
 	if (reader.full)
-		fail_at(error, 0, "the recording goes on beyond %u operations, the rest is left out", TRACE_OPERATIONS_MAX);
+		fail_at(error, 0, "the recording goes on beyond %u operations, the rest is left out",
+			TRACE_OPERATIONS_MAX);
 	reader_end(&reader);
 	return good;
 }
@@ -625,8 +625,8 @@ bool trace_is_recording(const void *head, size_t length)
 }
 
 /* Reads what is before the frames. `frames` is where those begin, `command_line` points into `data`. */
-static bool read_head(const uint8_t *data, size_t length, size_t *frames, const uint8_t **command_line, size_t *command_line_length,
-		      struct parse_error *error)
+static bool read_head(const uint8_t *data, size_t length, size_t *frames, const uint8_t **command_line,
+		      size_t *command_line_length, struct parse_error *error)
 {
 	const uint8_t *at = data + HEAD_SIZE;
 	const uint8_t *end;
@@ -636,12 +636,14 @@ static bool read_head(const uint8_t *data, size_t length, size_t *frames, const 
 	if (!trace_is_recording(data, length))
 		return fail_at(error, 0, "not a recording: it does not begin with %s", TRACE_MAGIC);
 	if (data[TRACE_MAGIC_SIZE - 1] != TRACE_MAGIC[TRACE_MAGIC_SIZE - 1])
-		return fail_at(error, TRACE_MAGIC_SIZE - 1, "a recording of an unknown version, expected %s", TRACE_MAGIC);
+		return fail_at(error, TRACE_MAGIC_SIZE - 1, "a recording of an unknown version, expected %s",
+			       TRACE_MAGIC);
 	if (length < HEAD_SIZE)
 		return fail_at(error, length, "cut off in the header");
 	size = get_u32(data + TRACE_MAGIC_SIZE);
 	if (size > TRACE_HEADER_MAX)
-		return fail_at(error, TRACE_MAGIC_SIZE, "a header of %" PRIu32 " bytes, expected at most %d", size, TRACE_HEADER_MAX);
+		return fail_at(error, TRACE_MAGIC_SIZE, "a header of %" PRIu32 " bytes, expected at most %d", size,
+			       TRACE_HEADER_MAX);
 	if (length - HEAD_SIZE < size)
 		return fail_at(error, length, "cut off in the header");
 	if (checksum(at, size) != get_u32(data + TRACE_MAGIC_SIZE + 4))
@@ -658,8 +660,8 @@ static bool read_head(const uint8_t *data, size_t length, size_t *frames, const 
 enum frame_result { FRAME_GOOD, FRAME_CUT_OFF, FRAME_BAD };
 
 /* Reads the frame at `reader->frame_offset`, and sets `size` to the bytes it takes in the file. */
-static enum frame_result read_frame(struct trace_reader *reader, ZSTD_DCtx *decompressor, const uint8_t *data, size_t length, uint8_t *events,
-				    size_t *size)
+static enum frame_result read_frame(struct trace_reader *reader, ZSTD_DCtx *decompressor, const uint8_t *data,
+				    size_t length, uint8_t *events, size_t *size)
 {
 	const uint8_t *frame = data + reader->frame_offset;
 	size_t left = length - reader->frame_offset;
@@ -680,7 +682,8 @@ static enum frame_result read_frame(struct trace_reader *reader, ZSTD_DCtx *deco
 	}
 	content = ZSTD_getFrameContentSize(frame, *size);
 	if (content == 0 || content > TRACE_FRAME_MAX) { /* unknown and error are huge values */
-		fail_at(reader->error, reader->frame_offset, "a frame of unknown size, empty, or above %d bytes", TRACE_FRAME_MAX);
+		fail_at(reader->error, reader->frame_offset, "a frame of unknown size, empty, or above %d bytes",
+			TRACE_FRAME_MAX);
 		return FRAME_BAD;
 	}
 	got = ZSTD_decompressDCtx(decompressor, events, TRACE_FRAME_MAX, frame, *size);
@@ -722,9 +725,11 @@ bool trace_read_memory(const void *data, size_t length, struct program *program,
 		result = FRAME_BAD;
 	}
 	if (reader.full)
-		fail_at(error, reader.frame_offset, "the recording goes on beyond %u operations, the rest is left out", TRACE_OPERATIONS_MAX);
+		fail_at(error, reader.frame_offset, "the recording goes on beyond %u operations, the rest is left out",
+			TRACE_OPERATIONS_MAX);
 	else if (result != FRAME_BAD && !reader.ended)
-		fail_at(error, reader.frame_offset, "the recording is cut off, the last %zu bytes are left out", length - reader.frame_offset);
+		fail_at(error, reader.frame_offset, "the recording is cut off, the last %zu bytes are left out",
+			length - reader.frame_offset);
 	free(events);
 	ZSTD_freeDCtx(decompressor);
 	reader_end(&reader);

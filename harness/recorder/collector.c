@@ -15,11 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH            4096       /* records between two looks at anything else */
-#define FLUSH_NS         1000000000 /* what is older is in the file */
+#define BATCH 4096                  /* records between two looks at anything else */
+#define FLUSH_NS 1000000000         /* what is older is in the file */
 #define HOLE_PATIENCE_NS 2000000000 /* a full ring waits so long for a thread that took a ticket and does not write */
 
-/* ---- Live blocks by address: open addressing with linear probing; removal shifts back, so there are no tombstones ---- */
+/* ---- Live blocks by address: open addressing, linear probing; removal shifts back, so there are no tombstones ---- */
 
 struct live_block {
 	uint64_t address; /* 0: free place */
@@ -183,8 +183,8 @@ struct collector *collector_create(const char *path, uint64_t operations_max, bo
 	if (getrandom(&hub->nonce, sizeof(hub->nonce), 0) != sizeof(hub->nonce))
 		hub->nonce = (uint64_t)now_ns();
 	hub->follow_children = follow_children;
-	snprintf(collector->environment, sizeof(collector->environment), "/proc/%ld/fd/%d:%" PRIu64, (long)getpid(), collector->file,
-		 hub->nonce);
+	snprintf(collector->environment, sizeof(collector->environment), "/proc/%ld/fd/%d:%" PRIu64, (long)getpid(),
+		 collector->file, hub->nonce);
 	return collector;
 }
 
@@ -214,7 +214,8 @@ static bool path_taken(const struct collector *collector, const char *path)
 static void open_writer(struct collector *collector, struct image *image)
 {
 	struct recording *recording = &image->recording;
-	bool is_main = recording->pid == atomic_load(&collector->hub->main_pid) && !recording->forked && !collector->main_claimed;
+	bool is_main = recording->pid == atomic_load(&collector->hub->main_pid) && !recording->forked &&
+		       !collector->main_claimed;
 	size_t size = strlen(collector->path) + 48;
 	char *path = allocate_zeroed(1, size);
 
@@ -286,8 +287,8 @@ static void come_alive(struct image *image, uint32_t thread, uint64_t address, u
 	there = block_find(&image->blocks, address);
 	if (there) {
 		/*
-		 * Its memory is handed out again, so it was freed in a way that is not seen. Too late to say when; the new block has its
-		 * number already, so the old one ends right behind.
+		 * Its memory is handed out again, so it was freed in a way that is not seen. Too late to say when; the
+		 * new block has its number already, so the old one ends right behind.
 		 */
 		trace_write_block(image->writer, thread, TRACE_FREE, there->number);
 		image->recording.totals.unseen++;
@@ -320,14 +321,16 @@ static struct pending_realloc pop_pending(struct image *image, uint32_t thread)
 		if (image->pending[i - 1].thread != thread)
 			continue;
 		found = image->pending[i - 1];
-		memmove(&image->pending[i - 1], &image->pending[i], (image->pending_count - i) * sizeof(*image->pending));
+		memmove(&image->pending[i - 1], &image->pending[i],
+			(image->pending_count - i) * sizeof(*image->pending));
 		image->pending_count--;
 		break;
 	}
 	return found;
 }
 
-static void take_realloc(struct image *image, uint32_t thread, enum record_kind kind, uint64_t address, uint64_t size, uint64_t count)
+static void take_realloc(struct image *image, uint32_t thread, enum record_kind kind, uint64_t address, uint64_t size,
+			 uint64_t count)
 {
 	struct pending_realloc pending = pop_pending(image, thread);
 	uint64_t old = pending.known ? pending.block.number : TRACE_NO_BLOCK;
@@ -354,7 +357,8 @@ static void take_realloc(struct image *image, uint32_t thread, enum record_kind 
 	come_alive(image, thread, address, kind == RECORD_REALLOC ? size : size * count, number);
 }
 
-static void take_record(struct image *image, enum record_kind kind, uint32_t thread, uint64_t address, uint64_t size, uint64_t extra)
+static void take_record(struct image *image, enum record_kind kind, uint32_t thread, uint64_t address, uint64_t size,
+			uint64_t extra)
 {
 	struct trace_writer *writer = image->writer;
 	struct live_block *block;
@@ -428,9 +432,10 @@ static void end_recording(struct collector *collector, struct image *image)
 	}
 	if (recording->path) {
 		if (collector->recording_count == collector->recording_capacity) {
-			collector->recording_capacity = collector->recording_capacity ? 2 * collector->recording_capacity : 16;
-			collector->recordings =
-				grow(collector->recordings, collector->recording_capacity * sizeof(*collector->recordings));
+			collector->recording_capacity =
+				collector->recording_capacity ? 2 * collector->recording_capacity : 16;
+			collector->recordings = grow(collector->recordings,
+						     collector->recording_capacity * sizeof(*collector->recordings));
 		}
 		collector->recordings[collector->recording_count++] = *recording;
 	} else {
@@ -456,12 +461,13 @@ static bool drain(struct collector *collector, struct image *image, bool ended)
 
 		if (tag >> 32 != (uint32_t)((position >> RING_BITS) + 1)) {
 			/*
-			 * A thread holds a ticket and has not written yet. It may never do so, where it was cancelled or jumped out of
-			 * a signal handler: that must not stop the others for ever.
+			 * A thread holds a ticket and has not written yet. It may never do so, where it was cancelled
+			 * or jumped out of a signal handler: that must not stop the others for ever.
 			 */
 			int64_t now = ended || head - position < RING_RECORDS ? 0 : now_ns();
 
-			if (!ended && (now == 0 || image->hole_since == 0 || now - image->hole_since < HOLE_PATIENCE_NS)) {
+			if (!ended &&
+			    (now == 0 || image->hole_since == 0 || now - image->hole_since < HOLE_PATIENCE_NS)) {
 				image->hole_since = now == 0 ? 0 : image->hole_since == 0 ? now : image->hole_since;
 				break;
 			}
@@ -474,9 +480,10 @@ static bool drain(struct collector *collector, struct image *image, bool ended)
 			open_writer(collector, image);
 		if (!image->writer)
 			continue;
-		take_record(image, (enum record_kind)(tag & 0xff), (uint32_t)(tag >> 8) & (RECORD_THREADS_MAX - 1), record->block, record->size,
-			    record->extra);
-		if (collector->operations_max > 0 && trace_writer_operations(image->writer) >= collector->operations_max) {
+		take_record(image, (enum record_kind)(tag & 0xff), (uint32_t)(tag >> 8) & (RECORD_THREADS_MAX - 1),
+			    record->block, record->size, record->extra);
+		if (collector->operations_max > 0 &&
+		    trace_writer_operations(image->writer) >= collector->operations_max) {
 			image->recording.stopped = true;
 			atomic_store(&image->slot->closed, 1);
 			end_recording(collector, image);
@@ -536,7 +543,8 @@ static bool begin_oldest(struct collector *collector)
 		return false;
 	/* An earlier image of the process has ended: it has exec'ed. */
 	for (size_t i = 0; i < HUB_SLOTS; i++)
-		if (collector->images[i] && collector->images[i]->recording.pid == atomic_load(&collector->hub->slots[oldest].owner))
+		if (collector->images[i] &&
+		    collector->images[i]->recording.pid == atomic_load(&collector->hub->slots[oldest].owner))
 			end_image(collector, i);
 	begin_image(collector, oldest);
 	return true;
@@ -567,7 +575,8 @@ bool collector_poll(struct collector *collector)
 	if (any)
 		return true;
 	for (size_t i = 0; i < HUB_SLOTS; i++) {
-		if (collector->images[i] && process_ended(collector->images[i]->recording.pid, collector->images[i]->pidfd)) {
+		if (collector->images[i] &&
+		    process_ended(collector->images[i]->recording.pid, collector->images[i]->pidfd)) {
 			end_image(collector, i);
 			any = true;
 		}

@@ -1,11 +1,10 @@
 /*
- * The reading end of `heapstorm record`: takes the calls of each process image out of its ring (hub.h), gives every block a number in place of its
- * address, and writes a recording (trace.h) for each image.
+ * The reading end of `heapstorm record`: takes the calls of each process image out of its ring (hub.h), gives every
+ * block a number in place of its address, and writes a recording (trace.h) for each image.
  *
- * Files
- * The first image of the process that heapstorm started goes to PATH. Every other one, be it the child of a fork or a program that a process
- * exec'ed, goes to PATH.PID, and where that is taken by an earlier image of the same process, to PATH.PID.2, PATH.PID.3, ... An image that made
- * no call has no file.
+ * Files The first image of the process that heapstorm started goes to PATH. Every other one, be it the child of a fork
+ * or a program that a process exec'ed, goes to PATH.PID, and where that is taken by an earlier image of the same
+ * process, to PATH.PID.2, PATH.PID.3, ... An image that made no call has no file.
  */
 #ifndef HEAPSTORM_HARNESS_RECORDER_COLLECTOR_H
 #define HEAPSTORM_HARNESS_RECORDER_COLLECTOR_H
@@ -24,9 +23,9 @@ struct recording {
 	char *path;
 	char *command; /* arguments with spaces between */
 	uint32_t pid;
-	bool forked;   /* the image is the child of a fork */
-	bool stopped;  /* at operations_max */
-	int error;     /* errno of what kept the file from being whole, 0 for none */
+	bool forked;  /* the image is the child of a fork */
+	bool stopped; /* at operations_max */
+	int error;    /* errno of what kept the file from being whole, 0 for none */
 	uint64_t operations, threads, bytes;
 	uint64_t peak_blocks, peak_bytes; /* live at one time; bytes as requested */
 	struct trace_totals totals;

@@ -1,18 +1,18 @@
 /*
  * The memory that `heapstorm record` shares with the processes it records.
  *
- * The collector (heapstorm) makes one hub, a memory file, and names it in the environment variable HEAPSTORM_RECORD as a path below /proc. The
- * recorder (the preloaded library) of each process image, that is of each program a process runs and of each fork of it, claims a slot, writes
- * its calls into the slot's ring, and knows nothing of files or compression: whatever ends the process (a signal, kill -9, _exit, exec), all
- * that it did is in the ring.
+ * The collector (heapstorm) makes one hub, a memory file, and names it in the environment variable HEAPSTORM_RECORD as
+ * a path below /proc. The recorder (the preloaded library) of each process image, that is of each program a process
+ * runs and of each fork of it, claims a slot, writes its calls into the slot's ring, and knows nothing of files or
+ * compression: whatever ends the process (a signal, kill -9, _exit, exec), all that it did is in the ring.
  *
- * Order
- * A call takes a ticket from the slot's counter and writes the record of that number: the counter is the order of calls, and the ring has them
- * sorted. The ticket is taken after the allocator has returned a block and before it is given one back. So when thread A frees a block and thread
- * B is handed the same memory, A's ticket comes before A's free, that comes before B's malloc (the allocator synchronises the two, or it could not
- * hand the memory on), and that before B's ticket: no address is ever seen reused before it is seen freed. As the two tickets are ordered by
- * happens-before, a relaxed counter is enough: read-modify-writes of one object agree with it.
- * realloc does both and so takes two tickets: one before, which takes the old block out of sight, one after, which brings the new one in (or the
+ * Order A call takes a ticket from the slot's counter and writes the record of that number: the counter is the order of
+ * calls, and the ring has them sorted. The ticket is taken after the allocator has returned a block and before it is
+ * given one back. So when thread A frees a block and thread B is handed the same memory, A's ticket comes before A's
+ * free, that comes before B's malloc (the allocator synchronises the two, or it could not hand the memory on), and that
+ * before B's ticket: no address is ever seen reused before it is seen freed. As the two tickets are ordered by
+ * happens-before, a relaxed counter is enough: read-modify-writes of one object agree with it. realloc does both and so
+ * takes two tickets: one before, which takes the old block out of sight, one after, which brings the new one in (or the
  * old one back, where the call failed).
  */
 #ifndef HEAPSTORM_HARNESS_RECORDER_HUB_H
@@ -23,14 +23,14 @@
 #include <stdint.h>
 
 #define HUB_ENVIRONMENT "HEAPSTORM_RECORD"
-#define HUB_MAGIC       0x48535248u /* "HSRH" */
-#define HUB_VERSION     1u
-#define HUB_SLOTS       256 /* process images at one time */
+#define HUB_MAGIC 0x48535248u /* "HSRH" */
+#define HUB_VERSION 1u
+#define HUB_SLOTS 256 /* process images at one time */
 #define HUB_COMMAND_MAX 1024
 
-#define RING_BITS    16
+#define RING_BITS 16
 #define RING_RECORDS (UINT64_C(1) << RING_BITS)
-#define RING_BYTES   (RING_RECORDS * sizeof(struct ring_record))
+#define RING_BYTES (RING_RECORDS * sizeof(struct ring_record))
 
 enum record_kind {
 	RECORD_MALLOC = 1,     /* block size */
@@ -49,7 +49,10 @@ enum record_kind {
 };
 
 struct ring_record {
-	/* Written last: lap << 32 | thread << 8 | kind. The lap of ticket n is 1 + n / RING_RECORDS: a record of an earlier lap is not there yet. */
+	/*
+	 * Written last: lap << 32 | thread << 8 | kind. The lap of ticket n is 1 + n / RING_RECORDS: while the lap is an
+	 * earlier one, the record is not there yet.
+	 */
 	_Atomic uint64_t tag;
 	uint64_t block, size, extra;
 };
@@ -62,7 +65,7 @@ struct hub_slot {
 	_Atomic uint32_t ready; /* the fields below are filled in */
 	uint32_t forked;        /* the image is the child of a fork */
 	uint32_t command_length;
-	uint64_t generation; /* ascending with each claim of any slot */
+	uint64_t generation;      /* ascending with each claim of any slot */
 	_Atomic uint32_t threads; /* threads that have made a call so far */
 	char command[HUB_COMMAND_MAX];
 
@@ -84,6 +87,6 @@ struct hub {
 };
 
 #define HUB_HEAD_BYTES ((sizeof(struct hub) + 65535) / 65536 * 65536)
-#define HUB_BYTES      (HUB_HEAD_BYTES + HUB_SLOTS * RING_BYTES)
+#define HUB_BYTES (HUB_HEAD_BYTES + HUB_SLOTS * RING_BYTES)
 
 #endif

@@ -1,9 +1,10 @@
 /*
- * The library that `heapstorm record` preloads: it stands before the program's allocator, forwards every call to it, and writes what was called into a
- * ring that heapstorm reads (hub.h).
+ * The library that `heapstorm record` preloads: it stands before the program's allocator, forwards every call to it,
+ * and writes what was called into a ring that heapstorm reads (hub.h).
  *
- * It runs inside malloc, of any thread, before main, in signal handlers, and in the child of a fork. So it allocates nothing, takes no lock, calls nothing
- * that is a cancellation point (open, read and their like go through syscall()), and leaves errno as it was.
+ * It runs inside malloc, of any thread, before main, in signal handlers, and in the child of a fork. So it allocates
+ * nothing, takes no lock, calls nothing that is a cancellation point (open, read and their like go through syscall()),
+ * and leaves errno as it was.
  */
 #include "hub.h"
 
@@ -19,13 +20,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define EXPORTED    __attribute__((visibility("default")))
-#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define EXPORTED __attribute__((visibility("default")))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /*
- * What a process image knows of its ring. It lies in a page that the kernel wipes in the child of a fork: the child finds generation 0 however it
- * was forked, and claims a slot of its own. (A vfork child shares all memory, and its calls are its parent's.)
+ * What a process image knows of its ring. It lies in a page that the kernel wipes in the child of a fork: the child
+ * finds generation 0 however it was forked, and claims a slot of its own. (A vfork child shares all memory, and its
+ * calls are its parent's.)
  */
 struct image {
 	_Atomic uint64_t generation; /* of the slot, 0: none claimed yet */
@@ -46,7 +48,8 @@ struct thread {
 	uint64_t generation; /* of the image that `number` and `limit` belong to */
 	uint64_t limit;      /* tickets below it have room in the ring */
 	uint32_t number;
-	uint32_t nested; /* inside an allocator's function that may call others of its own by their public names, or inside the recorder */
+	uint32_t
+		nested; /* inside an allocator's function that may call others of its own by their public names, or inside the recorder */
 	bool resolving;
 };
 
@@ -174,8 +177,8 @@ static size_t read_proc(const char *path, char *to, size_t size)
 }
 
 /*
- * Finds HEAPSTORM_RECORD=PATH:NONCE. The first calls come from the dynamic linker, before libc knows its environment, so it is read from
- * the kernel, in pieces that overlap nowhere: `matched` carries over.
+ * Finds HEAPSTORM_RECORD=PATH:NONCE. The first calls come from the dynamic linker, before libc knows its environment,
+ * so it is read from the kernel, in pieces that overlap nowhere: `matched` carries over.
  */
 static bool find_hub_in_environment(void)
 {
@@ -253,7 +256,8 @@ static bool attach_image(struct image *to)
 	hub = mmap(NULL, HUB_HEAD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	if (hub == MAP_FAILED)
 		goto no_hub;
-	if (hub->magic != HUB_MAGIC || hub->version != HUB_VERSION || hub->nonce != hub_nonce || atomic_load(&hub->closed))
+	if (hub->magic != HUB_MAGIC || hub->version != HUB_VERSION || hub->nonce != hub_nonce ||
+	    atomic_load(&hub->closed))
 		goto no_slot;
 	if (!hub->follow_children && pid != atomic_load(&hub->main_pid))
 		goto no_slot;
@@ -269,7 +273,8 @@ static bool attach_image(struct image *to)
 		goto no_slot;
 	}
 	slot = &hub->slots[i];
-	records = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, (off_t)(HUB_HEAD_BYTES + i * RING_BYTES));
+	records = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file,
+		       (off_t)(HUB_HEAD_BYTES + i * RING_BYTES));
 	if (records == MAP_FAILED) {
 		atomic_store(&slot->owner, 0);
 		goto no_slot;
@@ -414,8 +419,8 @@ static inline void record(enum record_kind kind, const void *block, uint64_t siz
 }
 
 /*
- * Around a call of a function that may be written in terms of others: some allocators' realloc calls malloc by its public name, and
- * libc's reallocarray calls realloc. These calls come here again and are no calls of the program's.
+ * Around a call of a function that may be written in terms of others: some allocators' realloc calls malloc by its
+ * public name, and libc's reallocarray calls realloc. These calls come here again and are no calls of the program's.
  */
 static inline uint64_t enter(void)
 {
