@@ -63,9 +63,9 @@ measure() { # name, limit or -, command
 	bare=1000000 recorded=1000000
 	for _ in $(seq "$runs"); do
 		t=$(wall "$@")
-		[ "$t" -ge $bare ] || bare=$t
+		[ "$t" -ge "$bare" ] || bare=$t
 		t=$(wall "$heapstorm" record -o trace -- "$@")
-		[ "$t" -ge $recorded ] || recorded=$t
+		[ "$t" -ge "$recorded" ] || recorded=$t
 	done
 	operations=$(sed -n 's/.*: \([0-9]*\) operations.*/\1/p' log | head -n 1)
 	ratio=$(awk "BEGIN { printf \"%.2f\", $recorded / $bare }")

@@ -75,13 +75,13 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "-o FILE -- PROGRAM [ARGUMENT...]",
 	.doc = "Runs PROGRAM and records its calls of malloc, free and their kin, with their threads and the order "
-	       "between them. Exits with "
-	       "the exit status of PROGRAM (128 + N if signal N ended it).\vheapstorm replay FILE runs a recording.",
+	       "between them. Exits with the exit status of PROGRAM (128 + N if signal N ended it).\vheapstorm replay "
+	       "FILE runs a recording.",
 };
 
 static volatile sig_atomic_t caught;
 
-static void catch (int signal)
+static void on_signal(int signal)
 {
 	caught = signal;
 }
@@ -151,7 +151,7 @@ static int attend(struct collector *collector, pid_t pid)
 		if (!ended && !any)
 			ended = waitpid(pid, &status, WNOHANG) == pid;
 		if (caught != 0) {
-			/* The terminal sends an interrupt to the program, too; what is sent to heapstorm alone is passed on. */
+			/* A terminal interrupts the program, too; what is sent to heapstorm alone is passed on. */
 			if (!ended && (caught == SIGTERM || caught == SIGHUP))
 				kill(pid, caught);
 			else if (ended)
@@ -259,7 +259,7 @@ int cmd_record(int argc, char **argv)
 	struct arguments arguments = {.follow_children = true};
 	char library[PATH_MAX];
 	struct collector *collector;
-	struct sigaction action = {.sa_handler = catch};
+	struct sigaction action = {.sa_handler = on_signal};
 	pid_t pid;
 	int status;
 
@@ -271,7 +271,7 @@ int cmd_record(int argc, char **argv)
 	if (access(library, R_OK) != 0)
 		cli_die(STATUS_ENVIRONMENT, "%s: %s", library, strerror(errno));
 	if (strpbrk(library, " :")) {
-		/* Blanks and colons part the names in LD_PRELOAD. This name has none, and lasts as long as the recording. */
+		/* Blanks and colons part the names in LD_PRELOAD. This one has none and lasts while heapstorm does. */
 		int file = open(library, O_RDONLY | O_CLOEXEC);
 
 		if (file < 0)

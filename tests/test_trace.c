@@ -88,8 +88,8 @@ static void assert_ops(const struct program *program, size_t thread, const char 
 	}
 }
 
-#define ASSERT_OPS(program, thread, ...)                                                                                                   \
-	assert_ops(program, thread, (const char *const[]){__VA_ARGS__},                                                                     \
+#define ASSERT_OPS(program, thread, ...)                                                                               \
+	assert_ops(program, thread, (const char *const[]){__VA_ARGS__},                                                \
 		   sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
 /* ---- Round trip ---- */
@@ -126,10 +126,11 @@ static void every_kind_is_read_as_written(void **state)
 
 	read_back(&program);
 	assert_int_equal(program.thread_count, 1);
-	ASSERT_OPS(&program, 0, "a = malloc 14", "b = calloc 3 1099511627776", "c = realloc null 0", "d = reallocarray null 15 16",
-		   "e = aligned_alloc 4096 1", "f = posix_memalign 8 18446744073709551615", "g = memalign 32 127", "a = realloc a 128",
-		   "usable_size c", "d = reallocarray d 1 2", "free b", "free e", "trim 15", "e = malloc 15", "free a", "free d", "free f",
-		   "free g");
+	ASSERT_OPS(&program, 0, "a = malloc 14", "b = calloc 3 1099511627776", "c = realloc null 0",
+		   "d = reallocarray null 15 16", "e = aligned_alloc 4096 1",
+		   "f = posix_memalign 8 18446744073709551615", "g = memalign 32 127", "a = realloc a 128",
+		   "usable_size c", "d = reallocarray d 1 2", "free b", "free e", "trim 15", "e = malloc 15", "free a",
+		   "free d", "free f", "free g");
 	assert_true(trace_command_line(path, text, sizeof(text)));
 	assert_string_equal(text, "program --option argument");
 	assert_true(trace_command_line(path, text, 8));
@@ -544,11 +545,13 @@ static void malformed_events_are_told(void **state)
 		{"\xf2", 1, "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
 		{"\x03", 1, "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
 		{"\x03\x80", 2, "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
-		{"\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11, "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
+		{"\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11,
+		 "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
 		{"\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x81\x01", 12,
 		 "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
 		/* 2^64 - 1 and the 15 of the head byte */
-		{"\xf2\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
+		{"\xf2\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11,
+		 "an operand that is cut off or beyond 64 bits (byte 0 of the events there)"},
 		{"\xf8\x31\x01", 3, "an alignment beyond 64 bits (byte 0 of the events there)"},
 		{"\xf0\xff\xff\xff\xff\x0f", 6, "a thread number beyond all bounds (byte 0 of the events there)"},
 		{"\x0e", 1, "an unknown kind of event (byte 0 of the events there)"},
@@ -566,7 +569,8 @@ static void malformed_events_are_told(void **state)
 		snprintf(expected, sizeof(expected), "at byte 0: %s", cases[i].message);
 		assert_string_equal(error.message, expected);
 	}
-	assert_true(trace_read_events("\x12\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x0d\0\0", 15, &program, &error));
+	assert_true(
+		trace_read_events("\x12\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x0d\0\0", 15, &program, &error));
 	ASSERT_OPS(&program, 0, "a = malloc 1", "b = calloc 0 18446744073709551615");
 	program_destroy(&program);
 }
@@ -595,7 +599,8 @@ static void arbitrary_events_make_a_sound_program_or_none(void **state)
 
 		for (size_t i = 0; i < length; i++)
 			/* Half of them small, so that references meet blocks and whole events come about. */
-			events[i] = (uint8_t)(random_next() % 2 ? random_next() : (random_next() % 4) << 4 | random_next() % 14);
+			events[i] = (uint8_t)(random_next() % 2 ? random_next()
+								: (random_next() % 4) << 4 | random_next() % 14);
 		if (trace_read_events(events, length, &program, &error)) {
 			assert_sound(&program);
 			read++;

@@ -48,8 +48,7 @@ struct thread {
 	uint64_t generation; /* of the image that `number` and `limit` belong to */
 	uint64_t limit;      /* tickets below it have room in the ring */
 	uint32_t number;
-	uint32_t
-		nested; /* inside an allocator's function that may call others of its own by their public names, or inside the recorder */
+	uint32_t nested; /* inside the recorder, or inside an allocator's function (see enter) */
 	bool resolving;
 };
 
@@ -79,7 +78,7 @@ static struct {
 } real;
 static _Atomic bool resolved;
 
-/* Serves the calls that dlsym makes while it looks for the real functions. Nothing of it is recorded or ever used again. */
+/* Serves the calls that dlsym makes while it looks for the real functions. Nothing of it is recorded or used again. */
 #define BOOTSTRAP_HEADER 16
 static alignas(16) char bootstrap[64 * 1024];
 static _Atomic size_t bootstrap_used;
@@ -517,7 +516,7 @@ EXPORTED void *realloc(void *block, size_t size)
 	generation = enter();
 	result = real.realloc(block, size);
 	leave(generation);
-	/* A NULL for size 0 is what an allocator that frees the block returns; for one that failed, the end of the block is then not seen. */
+	/* NULL for size 0 comes from an allocator that frees the block. Where it only failed, the block's end goes unseen. */
 	if (LIKELY(result != NULL) || (size == 0 && block))
 		record(RECORD_REALLOC, result, size, 0);
 	else

@@ -1,6 +1,7 @@
 /*
- * Counts the calls of allocator functions that make or free a block, by means of its own: a library between a program (or the recorder before it) and
- * libc. The counts lie in the file COUNTER, mapped shared, so that they outlive the process however it ends.
+ * Counts the calls of allocator functions that make or free a block, by means of its own: a library between a program
+ * (or the recorder before it) and libc. The counts lie in the file COUNTER, mapped shared, so that they outlive the
+ * process however it ends.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
+	*__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
 enum { MALLOC, CALLOC, REALLOC, FREE, ALIGNED, COUNTERS };
