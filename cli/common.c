@@ -120,6 +120,8 @@ void cli_load(const char *path, struct program *program, enum program_format *fo
 
 	if (!program_load(path, program, format, message, sizeof message))
 		cli_die(STATUS_USAGE, "%s", message);
+	if (message[0] != '\0') /* a recording that is cut off is read up to the cut */
+		fprintf(stderr, "heapstorm: %s\n", message);
 }
 
 void cli_make_folder(const char *path)

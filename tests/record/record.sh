@@ -190,7 +190,8 @@ collector_killed)
 	kill -9 $pid
 	wait $pid 2>log
 	[ ! -e finished ] || fail "the program was done before the kill"
-	show out
+	show out 2>log
+	grep -q 'cut off' log || fail "the cut is not told"
 	[ "$(count 'malloc 100$' out)" -gt 1000 ] || fail "hardly anything is in the file"
 	i=0
 	while [ ! -e finished ]; do
