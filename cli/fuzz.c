@@ -27,7 +27,8 @@ enum { OPTION_BUDGET = 256, OPTION_CORPUS, OPTION_JSON, OPTION_JUNIT, OPTION_OUT
 /* What libFuzzer last said of itself. */
 struct engine_status {
 	const char *log;
-	double start;
+	double start, next_line;
+	int lines; /* of the last progress report */
 	char coverage[32], features[32], corpus[64];
 };
 
@@ -113,17 +114,19 @@ static void print_progress(const struct run_record *record, void *context)
 	struct engine_status *const status = context;
 	const double seconds = cli_now() - status->start;
 	const bool terminal = isatty(STDOUT_FILENO);
-	uint64_t checks = 0;
+	const char *const line_end = terminal ? "\033[K\n" : "\n";
 
-	/* Elsewhere than on a terminal a line every ten seconds is enough. */
-	if (!terminal && (uint64_t)seconds % 10 != 0)
+	/* Elsewhere than on a terminal ten seconds apart is enough. */
+	if (!terminal && seconds < status->next_line)
 		return;
+	status->next_line = seconds + 9.5;
 	read_status(status);
-	for (int i = 0; i < VERDICT_KINDS; i++)
-		checks += record->checks[i];
-	printf("%s%4.0f s  %" PRIu64 " programs  %.0f/s  %" PRIu64 " operations  %" PRIu64 " checks  coverage %s%s", terminal ? "\r" : "",
-	       seconds, record->programs, (double)record->programs / seconds, record->operations, checks, status->coverage,
-	       terminal ? "\033[K" : "\n");
+	/* On a terminal each one is written over the one before. */
+	if (terminal && status->lines > 0)
+		printf("\033[%dA", status->lines);
+	printf("%4.0f s %" PRIu64 " programs (%.0f/s), %" PRIu64 " operations, coverage %s%s", seconds, record->programs,
+	       (double)record->programs / seconds, record->operations, status->coverage, line_end);
+	status->lines = 1 + report_checks_brief(stdout, record, line_end);
 	fflush(stdout);
 }
 
@@ -195,18 +198,8 @@ static void print_table(const struct run_record *record, const struct engine_sta
 	printf("%-16s %14.0f    %-16s %14" PRIu64 "\n", "programs/s", (double)record->programs / seconds, "faults",
 	       record->faults_injected);
 	printf("%-16s %14s    %-16s %14s\n", "coverage (edges)", status->coverage, "corpus", status->corpus);
-	printf("\noperations by kind\n");
-	for (int i = 0; i < OP_KINDS; i++)
-		printf("  %-16s %12" PRIu64 "%s", op_kind_name((enum op_kind)i), record->operations_by_kind[i],
-		       i % 2 == 1 || i == OP_KINDS - 1 ? "\n" : "  ");
-	printf("\nchecks by oracle\n");
-	for (int i = VERDICT_CLEAN + 1, column = 0; i < VERDICT_KINDS; i++) {
-		if (i == VERDICT_RACE || i == VERDICT_DEADLOCK || i == VERDICT_STUCK || i >= VERDICT_CRASH)
-			continue; /* these watch all the time, there is nothing to count */
-		printf("  %-16s %12" PRIu64 "%s%s", verdict_name((enum verdict_kind)i), record->checks[i],
-		       record->checks[i] == 0 ? " (never ran)" : "", column++ % 2 == 1 ? "\n" : "  ");
-	}
-	printf("\n");
+	report_operations(stdout, record);
+	report_checks(stdout, record);
 }
 
 static enum verdict_kind run(const struct arguments *arguments, const char *allocator)
@@ -275,8 +268,6 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	if (!supervise(&supervision, &result))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", target, strerror(errno));
 	seconds = cli_now() - status.start;
-	if (isatty(STDOUT_FILENO))
-		printf("\r\033[K");
 	read_status(&status);
 	if (result.record->magic != RUN_RECORD_MAGIC) {
 		fprintf(stderr, "heapstorm: %s did not start:\n", target);

@@ -28,6 +28,7 @@ struct job {
 	const struct program *program;
 	const struct arguments *arguments;
 	size_t operations;
+	struct run_record *total;
 };
 
 enum { OPTION_EXPECT = 256, OPTION_JSON, OPTION_JUNIT, OPTION_QUICK, OPTION_REPEAT, OPTION_TIMEOUT, OPTION_VARIANT };
@@ -72,14 +73,21 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	}
 }
 
+static const char *base_name(const char *path)
+{
+	const char *const slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
 static void show_progress(const struct run_record *record, void *context)
 {
 	const struct job *const job = context;
 
 	if (!isatty(STDERR_FILENO))
 		return;
-	fprintf(stderr, "\r%s on %s: %" PRIu64 " operations, program has %zu\033[K", job->file, job->allocator,
-		record->operations, job->operations);
+	fprintf(stderr, "\r%s on %s: %" PRIu64 " operations, program has %zu\033[K", base_name(job->file),
+		job->allocator, record->operations, job->operations);
 }
 
 /* The name before any option in a program's allocator line. */
@@ -138,9 +146,9 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	    result.record->state == RUN_NOT_STARTED)
 		cli_die(WEXITSTATUS(result.status), "%s cannot run %s on %s", runner, job->file, job->allocator);
 	verdict = result.record->verdict.kind;
-	printf("%s on %s (%s): %s, %.2f s, ", job->file, job->allocator, arguments->variant, verdict_name(verdict),
-	       cli_now() - start);
-	report_counts(stdout, result.record);
+	report_add(job->total, result.record);
+	printf("%-25.25s %-14s %9" PRIu64 " operations %6.2f s  %s\n", base_name(job->file), job->allocator,
+	       result.record->operations, cli_now() - start, verdict_name(verdict));
 	report_print(stdout, job->program, result.record, arguments->variant[0] == 'a' ? output : NULL);
 	if (verdict != VERDICT_CLEAN)
 		printf("  again:     heapstorm replay %s --allocator %s --variant %s%s\n", job->file, job->allocator,
@@ -164,7 +172,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 
 /* Runs one file on all of its allocators. False if what was expected did not happen. */
 static bool replay_file(const char *file, const struct program *program, struct arguments *arguments, cJSON *results,
-			enum verdict_kind *worst)
+			struct run_record *total, enum verdict_kind *worst)
 {
 	char list[PROGRAM_SPEC_MAX], *state = NULL;
 	bool good = true;
@@ -176,7 +184,7 @@ static bool replay_file(const char *file, const struct program *program, struct 
 	else
 		snprintf(list, sizeof list, "mem_alloc_2.0");
 	for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
-		const struct job job = {file, name, program, arguments, program_op_count(program)};
+		const struct job job = {file, name, program, arguments, program_op_count(program), total};
 		const enum verdict_kind expected = program->has_expect ? program->expect : VERDICT_CLEAN;
 		const enum verdict_kind verdict = run_job(&job, results);
 
@@ -215,6 +223,7 @@ int cmd_replay(int argc, char **argv)
 	struct arguments arguments = {.variant = "asan", .timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const int files = argc - first;
+	static struct run_record total;
 	struct program program;
 	enum program_format format;
 	enum verdict_kind worst = VERDICT_CLEAN;
@@ -246,12 +255,16 @@ int cmd_replay(int argc, char **argv)
 	}
 	for (int i = 0; i < files; i++) {
 		cli_load(argv[first + i], &program, &format);
-		good = replay_file(argv[first + i], &program, &arguments, results, &worst) && good;
+		good = replay_file(argv[first + i], &program, &arguments, results, &total, &worst) && good;
 	}
 	cli_write_json(arguments.json, results);
 	cli_write_junit(arguments.junit, "replay", results);
 	cJSON_Delete(results);
 	program_destroy(&program);
+	printf("\n%" PRIu64 " runs under %s, %" PRIu64 " operations, %" PRIu64 " faults\n", total.programs,
+	       arguments.variant[0] == 'a' ? "AddressSanitizer and UndefinedBehaviorSanitizer" : "no sanitizer", total.operations,
+	       total.faults_injected);
+	report_checks(stdout, &total);
 	printf("verdict: %s\n", verdict_name(worst));
 	return good ? STATUS_CLEAN : STATUS_FOUND;
 }

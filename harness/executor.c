@@ -61,6 +61,7 @@ struct executor {
 	const struct run_options *options;
 	uint32_t oracles;
 	unsigned round;
+	bool main_ended; /* and waits for the others */
 	bool failed;
 	bool arena;
 	uint64_t faults_before, refusals_before; /* at the start of the operation */
@@ -573,10 +574,17 @@ static struct executor_thread *choose_next(struct executor *executor)
 
 		if (can_run(executor, thread))
 			return thread;
-		if (blocked == NULL && (thread->state == THREAD_WAITING || thread->state == THREAD_JOINING))
+		if (thread->state != THREAD_WAITING && thread->state != THREAD_JOINING)
+			continue;
+		/*
+		 * Those that wait come before those that join, and main last of all: at its end it joins again until all
+		 * have ended.
+		 */
+		if (blocked == NULL || (blocked->state == THREAD_JOINING &&
+					(thread->state == THREAD_WAITING || blocked->number == 0)))
 			blocked = thread;
 	}
-	/* A program that would hang by itself does not: its lowest blocked thread goes on. */
+	/* A program that would hang by itself does not: the lowest of them goes on. */
 	if (blocked != NULL)
 		blocked->state = THREAD_READY;
 	return blocked;
@@ -687,6 +695,7 @@ static void join_all(struct executor *executor)
 {
 	struct executor_thread *const main_thread = &executor->threads[0];
 
+	executor->main_ended = true;
 	for (uint32_t i = 1; i < executor->program->thread_count; i++) {
 		while (executor->threads[i].state != THREAD_ABSENT && executor->threads[i].state != THREAD_ENDED &&
 		       !executor->failed)
@@ -852,6 +861,7 @@ static bool run_round(struct executor *executor)
 
 	memset(executor->events, 0, executor->event_limit * sizeof executor->events[0]);
 	executor->event_limit = 0;
+	executor->main_ended = false;
 	for (size_t i = 0; i < executor->program->thread_count; i++)
 		executor->threads[i].state = i == 0 ? THREAD_READY : THREAD_ABSENT;
 	if (!run_thread_ops(&executor->threads[0]))

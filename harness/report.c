@@ -122,24 +122,86 @@ void report_print(FILE *file, const struct program *program, const struct run_re
 		print_stack(file, sanitizer_output);
 }
 
-void report_counts(FILE *file, const struct run_record *record)
+/* Oracles that count what they check; the others watch all the time. */
+static bool has_count(int oracle)
 {
-	bool missing = false;
+	return (oracle >= VERDICT_OVERLAP && oracle <= VERDICT_UNRECLAIMED) || oracle == VERDICT_FORK;
+}
 
-	fprintf(file, "%" PRIu64 " operations, %" PRIu64 " faults;", record->operations, record->faults_injected);
-	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
+void report_operations(FILE *file, const struct run_record *record)
+{
+	fprintf(file, "operations\n");
+	for (int i = 0; i < OP_KINDS; i++)
+		fprintf(file, "  %-16s %12" PRIu64 "%s", op_kind_name((enum op_kind)i), record->operations_by_kind[i],
+			i % 2 == 1 || i == OP_KINDS - 1 ? "\n" : "      ");
+}
+
+void report_checks(FILE *file, const struct run_record *record)
+{
+	int column = 0;
+
+	fprintf(file, "checks by oracle\n");
+	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++) {
+		if (!has_count(i))
+			continue;
 		if (record->checks[i] > 0)
-			fprintf(file, " %s %" PRIu64, verdict_name((enum verdict_kind)i), record->checks[i]);
-	fprintf(file, "\n");
-	for (int i = VERDICT_OVERLAP; i <= VERDICT_UNRECLAIMED; i++) {
-		if (record->checks[i] == 0) {
-			fprintf(file, "%s%s", missing ? ", " : "oracles that had nothing to check: ",
-				verdict_name((enum verdict_kind)i));
-			missing = true;
-		}
+			fprintf(file, "  %-16s %12" PRIu64, verdict_name((enum verdict_kind)i), record->checks[i]);
+		else
+			fprintf(file, "  %-16s %12s", verdict_name((enum verdict_kind)i), "never ran");
+		fprintf(file, "%s", column++ % 2 == 1 ? "\n" : "      ");
 	}
-	if (missing)
+	if (column % 2 == 1)
 		fprintf(file, "\n");
+}
+
+/* "123", "12.3k", "4.5M" */
+static void shorten(uint64_t number, char *text, size_t size)
+{
+	static const char units[] = {'k', 'M', 'G', 'T'};
+	double value = (double)number;
+	int unit = -1;
+
+	while (value >= 1000 && unit < 3) {
+		value /= 1000;
+		unit++;
+	}
+	if (unit < 0)
+		snprintf(text, size, "%" PRIu64, number);
+	else
+		snprintf(text, size, value < 10 ? "%.1f%c" : "%.0f%c", value, units[unit]);
+}
+
+int report_checks_brief(FILE *file, const struct run_record *record, const char *line_end)
+{
+	int lines = 1, width = 0;
+
+	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++) {
+		char count[16], text[48];
+
+		if (!has_count(i))
+			continue;
+		shorten(record->checks[i], count, sizeof count);
+		snprintf(text, sizeof text, " %s %s", verdict_name((enum verdict_kind)i), count);
+		if (width + (int)strlen(text) + 1 > 79) {
+			fputs(line_end, file);
+			width = 0;
+			lines++;
+		}
+		width += fprintf(file, "%s%s", width == 0 ? "   " : "", text);
+	}
+	fputs(line_end, file);
+	return lines;
+}
+
+void report_add(struct run_record *total, const struct run_record *record)
+{
+	total->programs += record->programs;
+	total->operations += record->operations;
+	total->faults_injected += record->faults_injected;
+	for (int i = 0; i < OP_KINDS; i++)
+		total->operations_by_kind[i] += record->operations_by_kind[i];
+	for (int i = 0; i < VERDICT_KINDS; i++)
+		total->checks[i] += record->checks[i];
 }
 
 /* ---- JSON ---- */

@@ -19,8 +19,15 @@ void report_print(FILE *file, const struct program *program, const struct run_re
 /* "main, operation 7: b = malloc 24", or "at the end of the program" */
 void report_place(const struct program *program, uint32_t thread, uint64_t op, char *text, size_t size);
 
-/* Figures of a run: operations, checks of each oracle; the oracles that did not run are named. */
-void report_counts(FILE *file, const struct run_record *record);
+/* Tables of what ran: operations by kind, and checks by oracle; what never ran is marked. At most 80 columns. */
+void report_operations(FILE *file, const struct run_record *record);
+void report_checks(FILE *file, const struct run_record *record);
+
+/* The checks by oracle in lines of at most 79 columns, counts shortened ("1.2M"). Returns the number of lines. */
+int report_checks_brief(FILE *file, const struct run_record *record, const char *line_end);
+
+/* Adds the figures of a run to a total. */
+void report_add(struct run_record *total, const struct run_record *record);
 
 /*
  * The record as JSON (docs/json.md): verdict, place, message, blocks, checks. `file_name` and `variant` may be NULL. The caller
