@@ -727,6 +727,9 @@ static void rename_run(struct mutator *m, struct view *v, const struct op *ops, 
 	for (size_t i = 0; i < count && i < BATCH_MAX; i++) {
 		struct op op = ops[i];
 
+		/* A fork costs more than all else together; there are enough of them. */
+		if (op.kind == OP_FORK)
+			continue;
 		if (op_takes_block(op.kind) && op.block != LABEL_NULL) {
 			size_t j = renamed;
 
@@ -763,10 +766,11 @@ static bool duplicate_ops(struct mutator *m, struct program *p, struct view *v)
 		rename_run(m, v, p->threads[thread].ops + start, length, &b);
 	} else {
 		for (size_t i = 0; i < length; i++)
-			batch_add(&b, p->threads[thread].ops[start + i]);
+			if (p->threads[thread].ops[start + i].kind != OP_FORK)
+				batch_add(&b, p->threads[thread].ops[start + i]);
 	}
 	program_insert(p, thread, place, b.ops, b.count);
-	return true;
+	return b.count > 0;
 }
 
 static bool move_ops(struct mutator *m, struct program *p, struct view *v)

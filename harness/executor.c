@@ -938,6 +938,8 @@ enum verdict_kind executor_run(struct executor *executor, const struct subject *
 	executor->arena = subject_has_arena(subject);
 	executor->failed = false;
 	executor->round = 0;
+	if (outcomes != NULL)
+		memset(outcomes, OUTCOME_NONE, program_op_count(program));
 	for (size_t i = 0; i < program->thread_count; i++) {
 		executor->outcomes[i] = outcomes;
 		if (outcomes != NULL)

@@ -9,7 +9,8 @@
  * - Threads start at `spawn` (once each; a second spawn of a thread does nothing) and are joined by main's end at the latest. A thread
  *   that is never spawned never runs.
  * - An event is a counting semaphore: `signal` adds one, `wait` takes one. Where nothing else can run, the lowest waiting
- *   thread goes on as if it had been signalled: no program hangs by itself.
+ *   thread goes on as if it had been signalled, and where none waits, the lowest one but main that joins: no program hangs by
+ *   itself.
  * - The default schedule runs main until it blocks (join, wait, end), then the lowest thread that can run, until it blocks, and so on.
  */
 #ifndef HEAPSTORM_HARNESS_PROGRAM_H
