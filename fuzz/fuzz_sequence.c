@@ -173,6 +173,10 @@ static void compare_outcomes(void)
 				    outcomes[0][at] == outcomes[other][at] || !is_determined(op))
 					continue;
 				*verdict = (struct verdict){.kind = VERDICT_CONTRACT, .thread = (uint32_t)thread, .op = i};
+				/* The one that refuses what can be had, or grants what cannot. */
+				snprintf(record->allocator, sizeof record->allocator, "%s",
+					 subjects[(outcomes[0][at] == OUTCOME_NULL) == (request_of(op) <= REQUEST_MAX) ? 0 : other]
+						 .allocator->name);
 				snprintf(verdict->message, sizeof verdict->message, "%s returns %s on %s and %s on %s",
 					 op_kind_name(op->kind), outcomes[0][at] == OUTCOME_NULL ? "NULL" : "a block",
 					 subjects[0].allocator->name, outcomes[other][at] == OUTCOME_NULL ? "NULL" : "a block",

@@ -92,7 +92,7 @@ static void print_stack(FILE *file, const char *path)
 	while (lines < STACK_LINES && getline(&line, &size, report) > 0) {
 		const char *text = line + strspn(line, " ");
 
-		if (text[0] != '#') {
+		if (text[0] != '#' || strstr(text, " 0x") == NULL) {
 			if (lines > 0)
 				break;
 			continue;
@@ -118,7 +118,9 @@ void report_print(FILE *file, const struct program *program, const struct run_re
 	fprintf(file, "  seen:      %s\n", place);
 	print_blocks(file, program, verdict);
 	print_map(file, record);
-	if (sanitizer_output != NULL)
+	/* What an oracle found has no stack: the damage was done before. */
+	if (sanitizer_output != NULL && (verdict->kind == VERDICT_TOUCHED_LIVE || verdict->kind == VERDICT_CRASH ||
+					 verdict->kind == VERDICT_ABORT))
 		print_stack(file, sanitizer_output);
 }
 
