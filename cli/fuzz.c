@@ -143,7 +143,7 @@ static size_t encode_seeds(const char *from, const char *to)
 	program_init(&program);
 	while ((entry = readdir(folder)) != NULL) {
 		enum program_format format;
-		char path[PATH_MAX];
+		char path[PATH_MAX + NAME_MAX + 2];
 		uint8_t *bytes;
 		size_t size;
 		FILE *file;
