@@ -44,7 +44,7 @@ static struct stripe stripes[STRIPES] = {[0 ... STRIPES - 1] = {.lock = PTHREAD_
  */
 static struct {
 	pthread_mutex_t lock;
-	struct Block *_Atomic first; /* changed under the lock; read without it to see whether there is anything to do */
+	struct Block *_Atomic first; /* changed under the lock; read without it to see whether there is work */
 } refused = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* This thread is between the fork handlers, and holds every lock. */
@@ -152,7 +152,9 @@ static size_t mapping_size(size_t offset, size_t size)
 static void *allocate(size_t alignment, size_t size)
 {
 	size_t page = os_page_size();
-	size_t offset = alignment < sizeof(struct mapping) ? sizeof(struct mapping) : alignment < page ? alignment : page;
+	size_t offset = alignment < sizeof(struct mapping) ? sizeof(struct mapping)
+			: alignment < page                 ? alignment
+							   : page;
 	size_t length = mapping_size(offset, size);
 	struct mapping *mapping;
 	char *start = NULL;
@@ -353,7 +355,8 @@ bool my_walk(region_visitor *visit, void *context)
 	return true;
 }
 
-static const char *mapping_fault(const struct mapping *mapping, const struct mapping *previous, const struct stripe *stripe)
+static const char *mapping_fault(const struct mapping *mapping, const struct mapping *previous,
+				 const struct stripe *stripe)
 {
 	if (mapping->seal != seal_of(mapping))
 		return "the seal is broken";

@@ -76,10 +76,9 @@ static const struct allocator mem_alloc_2_0 = {
 
 /* Around every boundary there is: granules, classes, pages, magazines, the heap's limit, chunks. */
 static const size_t sizes[] = {
-	0,	   1,	      8,	 15,	    16,	       17,	   31,	       32,	   33,	       100,
-	1008,	   1023,      1024,	 1025,	    1151,      1152,	   1153,       4032,	   4064,       4065,
-	4095,	   4096,      4097,	 20000,	    65535,     65536,	   65537,      100000,	   131072,     300000,
-	524287,	   524288,    524289,	 1000000,   2047984,   2047985,	   2097152,    3000001,
+	0,     1,      8,      15,     16,     17,     31,     32,      33,      100,     1008,    1023,    1024,
+	1025,  1151,   1152,   1153,   4032,   4064,   4065,   4095,    4096,    4097,    20000,   65535,   65536,
+	65537, 100000, 131072, 300000, 524287, 524288, 524289, 1000000, 2047984, 2047985, 2097152, 3000001,
 };
 
 static const struct allocator *subject(void **state)
@@ -344,9 +343,9 @@ static void test_malloc_zero_is_unique(void **state)
 	void *blocks[50];
 
 	for (size_t i = 0; i < COUNT(blocks); i++) {
-		blocks[i] = i % 3 == 0 ? allocator->malloc(0) :
-			    i % 3 == 1 ? allocator->calloc(0, 8) :
-					 allocator->aligned_alloc(64, 0);
+		blocks[i] = i % 3 == 0   ? allocator->malloc(0)
+			    : i % 3 == 1 ? allocator->calloc(0, 8)
+					 : allocator->aligned_alloc(64, 0);
 		assert_non_null(blocks[i]);
 		for (size_t j = 0; j < i; j++)
 			assert_ptr_not_equal(blocks[i], blocks[j]);
@@ -358,7 +357,8 @@ static void test_malloc_zero_is_unique(void **state)
 static void test_too_much(void **state)
 {
 	const struct allocator *allocator = subject(state);
-	static volatile size_t bad[] = {(size_t)PTRDIFF_MAX - 4096, PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 4096, SIZE_MAX};
+	static volatile size_t bad[] = {(size_t)PTRDIFF_MAX - 4096, PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1,
+					SIZE_MAX - 4096, SIZE_MAX};
 	void *untouched = &map;
 	void *result = untouched;
 	void *block = allocator->malloc(100);
@@ -401,8 +401,11 @@ static void test_too_much(void **state)
 static void test_overflow(void **state)
 {
 	const struct allocator *allocator = subject(state);
-	static volatile size_t pairs[][2] = {
-		{SIZE_MAX, 2}, {2, SIZE_MAX}, {SIZE_MAX / 2 + 1, 2}, {(size_t)1 << 32, (size_t)1 << 32}, {SIZE_MAX / 16 + 1, 16}};
+	static volatile size_t pairs[][2] = {{SIZE_MAX, 2},
+					     {2, SIZE_MAX},
+					     {SIZE_MAX / 2 + 1, 2},
+					     {(size_t)1 << 32, (size_t)1 << 32},
+					     {SIZE_MAX / 16 + 1, 16}};
 	void *block = allocator->malloc(100);
 
 	fill(block, 100, block);
@@ -983,8 +986,8 @@ static size_t free_map(const struct allocator *allocator, struct region *regions
 
 #define PERMUTED 5
 
-static void permute(const struct allocator *allocator, size_t *order, size_t fixed, const struct region *expected, size_t expected_count,
-		    size_t size)
+static void permute(const struct allocator *allocator, size_t *order, size_t fixed, const struct region *expected,
+		    size_t expected_count, size_t size)
 {
 	struct region regions[50];
 	void *blocks[PERMUTED];
@@ -1662,16 +1665,11 @@ int main(void)
 		TEST(mapping_per_block),
 	};
 	const struct CMUnitTest only_2_0[] = {
-		TEST(largest_free_region),
-		TEST(double_free_is_noticed),
-		TEST(any_order_coalesces),
-		TEST(random_order_coalesces),
-		TEST(splits_and_reuses),
-		TEST(cached_is_not_live),
-		TEST(walk_stops),
-		TEST(grows_in_place),
-		TEST(memory_goes_back),
-		TEST(orphans_are_adopted),
+		TEST(largest_free_region), TEST(double_free_is_noticed),
+		TEST(any_order_coalesces), TEST(random_order_coalesces),
+		TEST(splits_and_reuses),   TEST(cached_is_not_live),
+		TEST(walk_stops),          TEST(grows_in_place),
+		TEST(memory_goes_back),    TEST(orphans_are_adopted),
 	};
 	int failed = 0;
 

@@ -96,8 +96,8 @@ static struct ThreadCache *new_cache(void)
 /* The caches of threads that a fork left behind may have been caught between a list and its count. */
 static void recount(struct ThreadCache *cache)
 {
-	for (unsigned int class = 0; class < MAGAZINE_CLASSES; class ++) {
-		struct magazine *magazine = &cache->magazines[class];
+	for (unsigned int cls = 0; cls < MAGAZINE_CLASSES; cls++) {
+		struct magazine *magazine = &cache->magazines[cls];
 
 		magazine->count = 0;
 		for (const struct Block *block = magazine->head; block != NULL; block = block->next)
@@ -141,8 +141,8 @@ static bool has_memory(const struct ThreadCache *cache)
 {
 	if (cache->heap.chunks != NULL)
 		return true;
-	for (unsigned int class = 0; class < MAGAZINE_CLASSES; class ++)
-		if (cache->magazines[class].head != NULL)
+	for (unsigned int cls = 0; cls < MAGAZINE_CLASSES; cls++)
+		if (cache->magazines[cls].head != NULL)
 			return true;
 	return false;
 }

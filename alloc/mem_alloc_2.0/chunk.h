@@ -57,7 +57,7 @@ struct chunk {
 };
 
 #define CHUNK_FIRST (sizeof(struct chunk) / GRANULE) /* the first granule of the heap */
-#define CHUNK_END (CHUNK_GRANULES - 1)               /* the granule after the last; has a start bit once a live block ends there */
+#define CHUNK_END (CHUNK_GRANULES - 1) /* the granule after the last; has a start bit once a live block ends there */
 #define CHUNK_HEAP_GRANULES (CHUNK_END - CHUNK_FIRST)
 
 _Static_assert(offsetof(struct chunk, touched) + sizeof(size_t) <= (CHUNK_FIRST / 64 - 1) * sizeof(struct tag_word),

@@ -10,8 +10,8 @@ _Static_assert(sizeof(struct free_block) == 2 * GRANULE, "two granules hold the 
 static void bin_insert(struct heap *heap, struct chunk *chunk, size_t granule, size_t size)
 {
 	struct free_block *free_block = granule_address(chunk, granule);
-	unsigned int class = class_floor(size);
-	struct free_block *first = heap->bins[class];
+	unsigned int cls = class_floor(size);
+	struct free_block *first = heap->bins[cls];
 
 	if (size < FREE_BLOCK_GRANULES)
 		return;
@@ -21,8 +21,8 @@ static void bin_insert(struct heap *heap, struct chunk *chunk, size_t granule, s
 	free_block->purged = 0;
 	if (first != NULL)
 		first->previous = free_block;
-	heap->bins[class] = free_block;
-	heap->occupied[class / 64] |= (uint64_t)1 << class % 64;
+	heap->bins[cls] = free_block;
+	heap->occupied[cls / 64] |= (uint64_t)1 << cls % 64;
 	if (chunk->touched < granule + FREE_BLOCK_GRANULES)
 		chunk->touched = granule + FREE_BLOCK_GRANULES;
 }
@@ -30,16 +30,16 @@ static void bin_insert(struct heap *heap, struct chunk *chunk, size_t granule, s
 static void bin_remove(struct heap *heap, struct free_block *free_block)
 {
 	struct free_block *next = free_block_next(free_block);
-	unsigned int class = class_floor(free_block->block.size / GRANULE);
+	unsigned int cls = class_floor(free_block->block.size / GRANULE);
 
 	if (next != NULL)
 		next->previous = free_block->previous;
 	if (free_block->previous != NULL) {
 		free_block->previous->block.next = free_block->block.next;
 	} else {
-		heap->bins[class] = next;
+		heap->bins[cls] = next;
 		if (next == NULL)
-			heap->occupied[class / 64] &= ~((uint64_t)1 << class % 64);
+			heap->occupied[cls / 64] &= ~((uint64_t)1 << cls % 64);
 	}
 	if (free_block->purged != 0)
 		os_reuse(free_block->purged);
@@ -60,14 +60,14 @@ static void unmake_free(struct heap *heap, struct chunk *chunk, size_t granule, 
 		bin_remove(heap, granule_address(chunk, granule));
 }
 
-static struct free_block *first_at_least(const struct heap *heap, unsigned int class)
+static struct free_block *first_at_least(const struct heap *heap, unsigned int cls)
 {
-	size_t word = class / 64;
+	size_t word = cls / 64;
 	uint64_t bits;
 
-	if (class >= HEAP_CLASSES)
+	if (cls >= HEAP_CLASSES)
 		return NULL;
-	bits = heap->occupied[word] & (~(uint64_t)0 << class % 64);
+	bits = heap->occupied[word] & (~(uint64_t)0 << cls % 64);
 	while (bits == 0) {
 		if (++word == sizeof(heap->occupied) / sizeof(heap->occupied[0]))
 			return NULL;
@@ -78,24 +78,25 @@ static struct free_block *first_at_least(const struct heap *heap, unsigned int c
 
 struct free_block *ma2_heap_find(const struct heap *heap, size_t size, enum effort effort)
 {
-	unsigned int class = class_ceil(size < FREE_BLOCK_GRANULES ? FREE_BLOCK_GRANULES : size);
+	unsigned int cls = class_ceil(size < FREE_BLOCK_GRANULES ? FREE_BLOCK_GRANULES : size);
 	struct free_block *candidate;
 	int left = SEARCH_MAX;
 
 	if (size > CHUNK_HEAP_GRANULES)
 		return NULL;
 	/* Between two classes: blocks of the lower one may do. */
-	if (size > EXACT_GRANULES && class_granules(class) != size)
-		for (candidate = heap->bins[class - 1]; candidate != NULL; candidate = free_block_next(candidate)) {
+	if (size > EXACT_GRANULES && class_granules(cls) != size)
+		for (candidate = heap->bins[cls - 1]; candidate != NULL; candidate = free_block_next(candidate)) {
 			if (candidate->block.size >= size * GRANULE)
 				return candidate;
 			if (effort == EFFORT_BOUNDED && --left == 0)
 				break;
 		}
-	return first_at_least(heap, class);
+	return first_at_least(heap, cls);
 }
 
-void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t skip, size_t size, size_t count, size_t *dirty)
+void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t skip, size_t size, size_t count,
+		    size_t *dirty)
 {
 	struct chunk *chunk = chunk_of(free_block);
 	size_t first = granule_of(free_block);
@@ -250,19 +251,19 @@ void ma2_heap_move(struct heap *from, struct heap *to, struct ThreadCache *owner
 	to->chunks = from->chunks;
 	from->chunks = NULL;
 
-	for (unsigned int class = 0; class < HEAP_CLASSES; class ++) {
-		struct free_block *first = from->bins[class];
+	for (unsigned int cls = 0; cls < HEAP_CLASSES; cls++) {
+		struct free_block *first = from->bins[cls];
 		struct free_block *end = first;
 
 		if (first == NULL)
 			continue;
 		while (free_block_next(end) != NULL)
 			end = free_block_next(end);
-		end->block.next = (struct Block *)to->bins[class];
-		if (to->bins[class] != NULL)
-			to->bins[class]->previous = end;
-		to->bins[class] = first;
-		from->bins[class] = NULL;
+		end->block.next = (struct Block *)to->bins[cls];
+		if (to->bins[cls] != NULL)
+			to->bins[cls]->previous = end;
+		to->bins[cls] = first;
+		from->bins[cls] = NULL;
 	}
 	for (size_t i = 0; i < sizeof(to->occupied) / sizeof(to->occupied[0]); i++) {
 		to->occupied[i] |= from->occupied[i];
@@ -288,8 +289,8 @@ bool ma2_heap_purge(struct heap *heap, size_t *keep)
 	uintptr_t page = os_page_size();
 	bool purged = false;
 
-	for (unsigned int class = class_floor(page / GRANULE); class < HEAP_CLASSES; class ++) {
-		struct free_block *free_block = heap->bins[class];
+	for (unsigned int cls = class_floor(page / GRANULE); cls < HEAP_CLASSES; cls++) {
+		struct free_block *free_block = heap->bins[cls];
 
 		for (; free_block != NULL; free_block = free_block_next(free_block)) {
 			struct chunk *chunk = chunk_of(free_block);

@@ -32,7 +32,7 @@ struct heap {
 	struct free_block *bins[HEAP_CLASSES];
 	uint64_t occupied[(HEAP_CLASSES + 63) / 64]; /* a bit a bin */
 	struct chunk *chunks;
-	struct chunk *empty; /* the one chunk without a live block that is kept; its free block is in its bin as any other */
+	struct chunk *empty; /* the one chunk without a live block that is kept; binned as any other free block */
 };
 
 /* How hard heap_find looks. */
@@ -48,7 +48,8 @@ struct free_block *ma2_heap_find(const struct heap *heap, size_t size, enum effo
  * Makes `count` live blocks of `size` granules each, side by side, of the free block; the first is `skip` granules after its start. What remains on
  * either side stays free. Returns the first one. *dirty is how many bytes at its start may be other than zero (at most all).
  */
-void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t skip, size_t size, size_t count, size_t *dirty);
+void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t skip, size_t size, size_t count,
+		    size_t *dirty);
 
 /* Frees a live block of the heap: merges it, and unmaps the chunk when it was its last and another chunk is empty already. */
 void ma2_heap_free(struct heap *heap, void *block);

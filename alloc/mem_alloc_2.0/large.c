@@ -13,7 +13,7 @@
 struct large {
 	struct Block block; /* size: bytes of the mapping; next: the struct large that follows in the list */
 	struct large *previous;
-	uintptr_t seal; /* seal_of(): tells a header from arbitrary memory */
+	uintptr_t seal;     /* seal_of(): tells a header from arbitrary memory */
 	uint64_t unused[4]; /* the payload of an ordinary large block is at a cache line */
 };
 _Static_assert(sizeof(struct large) == 64, "a cache line");
@@ -123,7 +123,9 @@ static char *map_mapping(size_t length, size_t offset, size_t alignment, bool pa
 void *ma2_large_allocate(size_t size, size_t alignment)
 {
 	bool payload_at_chunk = alignment > ALIGNMENT_INSIDE_MAX;
-	size_t offset = payload_at_chunk ? os_page_size() : alignment > sizeof(struct large) ? alignment : sizeof(struct large);
+	size_t offset = payload_at_chunk                   ? os_page_size()
+			: alignment > sizeof(struct large) ? alignment
+							   : sizeof(struct large);
 	size_t length = mapping_size(offset, size);
 	struct large *large;
 	char *start = NULL;

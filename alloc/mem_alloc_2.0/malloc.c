@@ -88,16 +88,16 @@ void *my_malloc_2_0(size_t size)
 {
 	struct magazine *magazine;
 	struct Block *block;
-	unsigned int class;
+	unsigned int cls;
 
 	/* 0 has the class 0, whose magazine is always empty. */
 	if (likely(size <= EXACT_GRANULES * GRANULE))
-		class = (unsigned int)((size + GRANULE - 1) / GRANULE);
+		cls = (unsigned int)((size + GRANULE - 1) / GRANULE);
 	else if (likely(size <= MAGAZINE_SIZE_MAX))
-		class = class_floor((size - 1) / GRANULE) + 1;
+		cls = class_floor((size - 1) / GRANULE) + 1;
 	else
 		return allocate_slow(size);
-	magazine = &ma2_cache->magazines[class];
+	magazine = &ma2_cache->magazines[cls];
 	block = magazine->head;
 	if (unlikely(block == NULL))
 		return allocate_slow(size);

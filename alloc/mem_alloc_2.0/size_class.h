@@ -36,11 +36,11 @@ static inline unsigned int class_ceil(size_t granules)
 }
 
 /* The lowest size of a class. */
-static inline size_t class_granules(unsigned int class)
+static inline size_t class_granules(unsigned int cls)
 {
-	if (class < EXACT_GRANULES)
-		return class;
-	return (size_t)(8 + class % 8) << ((class - EXACT_GRANULES) / 8 + 3);
+	if (cls < EXACT_GRANULES)
+		return cls;
+	return (size_t)(8 + cls % 8) << ((cls - EXACT_GRANULES) / 8 + 3);
 }
 
 #endif

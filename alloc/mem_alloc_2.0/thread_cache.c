@@ -14,10 +14,10 @@
 
 #define BATCHES 8 /* chunks that a flush gathers blocks for at a time */
 
-static bool grow_limit(struct ThreadCache *cache, unsigned int class)
+static bool grow_limit(struct ThreadCache *cache, unsigned int cls)
 {
-	struct magazine *magazine = &cache->magazines[class];
-	size_t bytes = class_granules(class) * GRANULE;
+	struct magazine *magazine = &cache->magazines[cls];
+	size_t bytes = class_granules(cls) * GRANULE;
 	size_t most = MAGAZINE_BYTES / bytes;
 	size_t limit = magazine->limit * (size_t)2;
 
@@ -105,8 +105,8 @@ bool ma2_cache_flush(struct ThreadCache *cache)
 {
 	bool any = false;
 
-	for (unsigned int class = 1; class < MAGAZINE_CLASSES; class ++) {
-		struct magazine *magazine = &cache->magazines[class];
+	for (unsigned int cls = 1; cls < MAGAZINE_CLASSES; cls++) {
+		struct magazine *magazine = &cache->magazines[cls];
 		struct Block *list = magazine->head;
 
 		if (magazine->limit == 0 && list == NULL)
@@ -154,9 +154,9 @@ bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 	orphan = ma2_central_take_orphan(orphan);
 	if (orphan == NULL)
 		return false;
-	for (unsigned int class = 1; class < MAGAZINE_CLASSES; class ++) {
-		struct magazine *from = &orphan->magazines[class];
-		struct magazine *to = &cache->magazines[class];
+	for (unsigned int cls = 1; cls < MAGAZINE_CLASSES; cls++) {
+		struct magazine *from = &orphan->magazines[cls];
+		struct magazine *to = &cache->magazines[cls];
 		struct Block *last = from->head;
 
 		if (last != NULL) {
@@ -213,10 +213,10 @@ static void push(struct magazine *magazine, struct Block *block)
 	magazine->count++;
 }
 
-void *ma2_cache_refill(struct ThreadCache *cache, unsigned int class, size_t size)
+void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size)
 {
-	struct magazine *magazine = &cache->magazines[class];
-	size_t each = class_granules(class);
+	struct magazine *magazine = &cache->magazines[cls];
+	size_t each = class_granules(cls);
 	size_t wanted, got = 0;
 	struct Block *result = NULL;
 	size_t dirty;
@@ -224,7 +224,7 @@ void *ma2_cache_refill(struct ThreadCache *cache, unsigned int class, size_t siz
 	ma2_cache_drain(cache);
 	if (magazine->head != NULL)
 		return pop(magazine);
-	grow_limit(cache, class);
+	grow_limit(cache, cls);
 	wanted = magazine->limit / 2;
 	while (got < wanted) {
 		struct free_block *found = ma2_heap_find(&cache->heap, each, EFFORT_BOUNDED);
@@ -277,11 +277,11 @@ void *ma2_cache_carve(struct ThreadCache *cache, size_t size, size_t alignment, 
 	return ma2_heap_take(&cache->heap, found, skip, size, 1, dirty);
 }
 
-void ma2_cache_overflow(struct ThreadCache *cache, unsigned int class, struct Block *block)
+void ma2_cache_overflow(struct ThreadCache *cache, unsigned int cls, struct Block *block)
 {
-	struct magazine *magazine = &cache->magazines[class];
+	struct magazine *magazine = &cache->magazines[cls];
 
-	if (magazine->count >= magazine->limit && !grow_limit(cache, class)) {
+	if (magazine->count >= magazine->limit && !grow_limit(cache, cls)) {
 		/* The part that was used longest ago goes. */
 		struct Block *last = magazine->head;
 		struct Block *rest;

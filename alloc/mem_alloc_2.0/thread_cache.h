@@ -23,11 +23,11 @@
 #include "heap.h"
 #include "size_class.h"
 
-#define MAGAZINE_CLASSES 113                      /* up to 64 KiB */
-#define MAGAZINE_GRANULES_MAX ((size_t)4096)      /* granules of the highest class */
+#define MAGAZINE_CLASSES 113                              /* up to 64 KiB */
+#define MAGAZINE_GRANULES_MAX ((size_t)4096)              /* granules of the highest class */
 #define HEAP_GRANULES_MAX ((size_t)(512 << 10) / GRANULE) /* larger blocks are mapped directly */
 
-/* Blocks of at least class_granules(class) granules each, live as the tags of their chunks have it. */
+/* Blocks of at least class_granules(cls) granules each, live as the tags of their chunks have it. */
 struct magazine {
 	struct Block *head; /* sizes unused */
 	uint32_t count;
@@ -44,11 +44,11 @@ struct ThreadCache {
 	struct magazine magazines[MAGAZINE_CLASSES];
 	struct heap heap;
 	pthread_mutex_t lock;
-	_Atomic bool has_remote; /* some chunk may have blocks that others freed; set by them */
-	bool bound;              /* the thread's end will be noticed */
-	bool count_stale;        /* the counts of the magazines may be wrong */
-	size_t limit_bytes;      /* that the magazines may hold by their limits */
-	_Atomic int state;       /* enum cache_state; changes under the central lock */
+	_Atomic bool has_remote;             /* some chunk may have blocks that others freed; set by them */
+	bool bound;                          /* the thread's end will be noticed */
+	bool count_stale;                    /* the counts of the magazines may be wrong */
+	size_t limit_bytes;                  /* that the magazines may hold by their limits */
+	_Atomic int state;                   /* enum cache_state; changes under the central lock */
 	struct ThreadCache *next, *previous; /* in the list of orphans or of idle ones */
 	struct ThreadCache *all_next;        /* in the list of all: never removed */
 };
@@ -77,16 +77,16 @@ void ma2_unlock(pthread_mutex_t *lock);
 
 /* The rest under the lock of `cache`. */
 
-/* Returns a block of `class`, and fills the magazine. At least `size` granules, fewer than the class has only where nothing else is left. NULL: no memory. */
-void *ma2_cache_refill(struct ThreadCache *cache, unsigned int class, size_t size);
+/* Returns a block of `cls`, and fills the magazine. At least `size` granules, fewer than the class has only where nothing else is left. NULL: no memory. */
+void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size);
 
 /*
  * Returns a block of `size` granules at a multiple of `alignment` granules, straight from the heap. NULL: no memory. *dirty: as ma2_heap_take.
  */
 void *ma2_cache_carve(struct ThreadCache *cache, size_t size, size_t alignment, size_t *dirty);
 
-/* Takes a block into the magazine of `class`, which is full: the limit grows, or half of it goes back to the heaps. */
-void ma2_cache_overflow(struct ThreadCache *cache, unsigned int class, struct Block *block);
+/* Takes a block into the magazine of `cls`, which is full: the limit grows, or half of it goes back to the heaps. */
+void ma2_cache_overflow(struct ThreadCache *cache, unsigned int cls, struct Block *block);
 
 /* Gives a block back to its heap past the magazines. */
 void ma2_cache_return(struct ThreadCache *cache, struct Block *block);

@@ -39,9 +39,9 @@ static void unmark(const void *block)
 static bool for_cached(bool (*each)(const struct Block *block, size_t granules_min, void *context), void *context)
 {
 	for (struct ThreadCache *cache = all_caches(); cache != NULL; cache = cache->all_next) {
-		for (unsigned int class = 0; class < MAGAZINE_CLASSES; class ++)
-			for (const struct Block *block = cache->magazines[class].head; block != NULL; block = block->next)
-				if (!each(block, class_granules(class), context))
+		for (unsigned int cls = 0; cls < MAGAZINE_CLASSES; cls++)
+			for (const struct Block *block = cache->magazines[cls].head; block != NULL; block = block->next)
+				if (!each(block, class_granules(cls), context))
 					return false;
 		for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; chunk = chunk->next) {
 			const struct Block *block = atomic_load_explicit(&chunk->remote, memory_order_acquire);
@@ -88,9 +88,9 @@ static bool visit_chunk(struct chunk *chunk, region_visitor *visit, void *contex
 			return false;
 		region.start = granule_address(chunk, granule);
 		region.size = size * GRANULE;
-		region.kind = tag_is_free(chunk, granule)  ? REGION_FREE :
-			      is_marked(chunk, granule) ? REGION_CACHED :
-							  REGION_LIVE;
+		region.kind = tag_is_free(chunk, granule) ? REGION_FREE
+			      : is_marked(chunk, granule) ? REGION_CACHED
+							  : REGION_LIVE;
 		region.payload = region.kind == REGION_LIVE ? region.start : NULL;
 		granule += size;
 	}
@@ -164,7 +164,8 @@ static bool check_chunk(struct chunk *chunk, const struct report *report, size_t
 
 	if (chunk->magic != CHUNK_MAGIC)
 		return fault(report, chunk, "the chunk has lost its magic number");
-	if (tag_load(&chunk->tags[CHUNK_FIRST / 64 - 1].start) != 0 || tag_load(&chunk->tags[CHUNK_FIRST / 64 - 1].free) != 0)
+	if (tag_load(&chunk->tags[CHUNK_FIRST / 64 - 1].start) != 0 ||
+	    tag_load(&chunk->tags[CHUNK_FIRST / 64 - 1].free) != 0)
 		return fault(report, chunk, "there are tags before the first block");
 	if (!tag_is_start(chunk, granule))
 		return fault(report, chunk, "the first block has no start tag");
@@ -202,11 +203,11 @@ static bool check_bins(const struct ThreadCache *cache, const struct report *rep
 {
 	const struct heap *heap = &cache->heap;
 
-	for (unsigned int class = 0; class < HEAP_CLASSES; class ++) {
+	for (unsigned int cls = 0; cls < HEAP_CLASSES; cls++) {
 		const struct free_block *previous = NULL;
-		const struct free_block *block = heap->bins[class];
+		const struct free_block *block = heap->bins[cls];
 
-		if ((block != NULL) != (heap->occupied[class / 64] >> class % 64 & 1))
+		if ((block != NULL) != (heap->occupied[cls / 64] >> cls % 64 & 1))
 			return fault(report, cache, "a bin and its bit differ");
 		for (; block != NULL; previous = block, block = free_block_next(block)) {
 			struct chunk *chunk = chunk_of(block);
@@ -216,7 +217,8 @@ static bool check_bins(const struct ThreadCache *cache, const struct report *rep
 				return fault(report, block, "a bin has a block of another heap");
 			if (!tag_is_start(chunk, granule) || !tag_is_free(chunk, granule))
 				return fault(report, block, "a bin has a block that is not free");
-			if (tag_size(chunk, granule) * GRANULE != block->block.size || class_floor(tag_size(chunk, granule)) != class)
+			if (tag_size(chunk, granule) * GRANULE != block->block.size ||
+			    class_floor(tag_size(chunk, granule)) != cls)
 				return fault(report, block, "a free block has the wrong size or bin");
 			if (block->previous != previous)
 				return fault(report, block, "a free block has a wrong back link");
@@ -255,8 +257,8 @@ static bool check_heap(const struct ThreadCache *cache, const struct report *rep
 
 static bool check_magazines(const struct ThreadCache *cache, const struct report *report)
 {
-	for (unsigned int class = 0; class < MAGAZINE_CLASSES; class ++) {
-		const struct magazine *magazine = &cache->magazines[class];
+	for (unsigned int cls = 0; cls < MAGAZINE_CLASSES; cls++) {
+		const struct magazine *magazine = &cache->magazines[cls];
 		const struct Block *block = magazine->head;
 		uint32_t left = magazine->count;
 
@@ -266,7 +268,7 @@ static bool check_magazines(const struct ThreadCache *cache, const struct report
 			left--;
 		if (block != NULL || left != 0)
 			return fault(report, magazine, "a magazine and its count differ");
-		if (class == 0 && magazine->head != NULL)
+		if (cls == 0 && magazine->head != NULL)
 			return fault(report, magazine, "the magazine for no size has a block");
 	}
 	return true;
