@@ -261,7 +261,8 @@ static void pages_discard(struct domain *domain, size_t page, size_t pages)
 
 static void pages_zero(struct domain *domain, size_t page, size_t pages)
 {
-	if (pages << page_shift > SMALL_RANGE) {
+	/* Pages may not be accessible: the kernel does not mind. */
+	if (pages << page_shift > SMALL_RANGE || domain->protection_changed) {
 		pages_discard(domain, page, pages);
 		return;
 	}
@@ -312,6 +313,9 @@ static void *mapped(struct domain *domain, size_t page, size_t pages)
 		any |= state[i];
 		state[i] &= (uint8_t)~PAGE_FREE;
 	}
+	/* Whoever unmapped them may have made them inaccessible before. */
+	if (domain->protection_changed)
+		mprotect(page_address(domain, page), pages << page_shift, PROT_READ | PROT_WRITE);
 	if ((any & PAGE_POISONED) != 0) {
 		sanitizer_unpoison(page_address(domain, page), pages << page_shift);
 		for (size_t i = page; i < page + pages; i++)
@@ -352,9 +356,16 @@ static void *map_at(struct domain *domain, size_t page, size_t pages)
 			extent_free(domain, start, gap);
 		return mapped(domain, page, pages);
 	}
-	for (size_t i = page; i < page + pages; i++)
-		if (i >= domain->frontier || (state[i] & PAGE_FREE) == 0)
+	for (size_t i = page; i < page + pages && i < domain->frontier; i++)
+		if ((state[i] & PAGE_FREE) == 0)
 			return NULL;
+	if (page + pages > domain->frontier) {
+		const size_t start = domain->frontier;
+
+		if (!advance_frontier(domain, page + pages - start))
+			return NULL;
+		extent_free(domain, start, page + pages - start);
+	}
 	/* The extent's first page: walk back over free pages to a page whose length reaches here. */
 	size_t extent = page;
 	while (extent > 0 && (state[extent - 1] & PAGE_FREE) != 0)
@@ -390,6 +401,20 @@ static void unmap_pages(struct domain *domain, size_t page, size_t pages)
 		pages_discard(domain, page, pages);
 	domain->counts.mapped -= pages << page_shift;
 	extent_free(domain, page, pages);
+}
+
+/* Like the kernel, takes what is mapped of a range below the frontier and passes over the rest. */
+static void unmap_mapped(struct domain *domain, size_t page, size_t end)
+{
+	while (page < end) {
+		size_t run = 0;
+
+		while (page + run < end && (domain->table.state[page + run] & PAGE_FREE) == 0)
+			run++;
+		if (run > 0)
+			unmap_pages(domain, page, run);
+		page += run > 0 ? run : 1;
+	}
 }
 
 /* Pages of [start, start + size) if it lies within mapped or free memory of the domain; false where it does not. */
@@ -474,6 +499,7 @@ void arena_reset(void)
 	domain->resets++;
 	if (domain->protection_changed) {
 		mprotect(domain->base, domain->committed, PROT_READ | PROT_WRITE);
+		mprotect(domain->break_start, (size_t)(domain->break_committed - domain->break_start), PROT_READ | PROT_WRITE);
 		domain->protection_changed = false;
 	}
 	if (frontier << page_shift > RESET_BY_HAND) {
@@ -546,12 +572,8 @@ static void *map_locked(struct domain *domain, void *hint, size_t size, int prot
 	if (hint != NULL && (char *)hint >= domain->base && (char *)hint < domain->break_start) {
 		size_t page = page_of(domain, hint);
 
-		if ((flags & MAP_FIXED) != 0 && (flags & MAP_FIXED_NOREPLACE) != MAP_FIXED_NOREPLACE) {
-			/* Replaces what is there. */
-			for (size_t i = page; i < page + pages && i < domain->frontier; i++)
-				if ((domain->table.state[i] & PAGE_FREE) == 0)
-					unmap_pages(domain, i, 1);
-		}
+		if ((flags & MAP_FIXED) != 0) /* replaces what is there */
+			unmap_mapped(domain, page, page + pages < domain->frontier ? page + pages : domain->frontier);
 		result = map_at(domain, page, pages);
 	}
 	if (result == NULL && (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0)
@@ -595,16 +617,7 @@ int heapstorm_munmap(void *start, size_t size)
 		return munmap(start, size);
 	pthread_mutex_lock(&lock);
 	if (page_range(domain, start, size, &page, &pages)) {
-		/* Like the kernel, takes what is mapped of the range and passes over the rest. */
-		for (size_t i = page; i < page + pages;) {
-			size_t run = 0;
-
-			while (i + run < page + pages && (domain->table.state[i + run] & PAGE_FREE) == 0)
-				run++;
-			if (run > 0)
-				unmap_pages(domain, i, run);
-			i += run > 0 ? run : 1;
-		}
+		unmap_mapped(domain, page, page + pages);
 		result = 0;
 	} else {
 		errno = EINVAL;
@@ -644,16 +657,41 @@ static void *remap_locked(struct domain *domain, void *start, size_t old_size, s
 	return moved;
 }
 
+/* Moves a mapping over another one. */
+static void *move_locked(struct domain *domain, void *start, size_t old_size, void *to, size_t new_size)
+{
+	size_t page, pages, to_page, to_pages;
+
+	if (fault_hits(domain))
+		return MAP_FAILED;
+	if (!page_range(domain, start, old_size, &page, &pages) || !page_range(domain, to, new_size, &to_page, &to_pages) ||
+	    (page < to_page + to_pages && to_page < page + pages))
+		return refuse(domain, EINVAL);
+	unmap_mapped(domain, to_page, to_page + to_pages);
+	map_at(domain, to_page, to_pages);
+	raw_copy(to, start, (pages < to_pages ? pages : to_pages) << page_shift);
+	unmap_mapped(domain, page, page + pages);
+	return to;
+}
+
 void *heapstorm_mremap(void *start, size_t old_size, size_t new_size, int flags, ...)
 {
-	void *result;
+	void *result, *to = NULL;
 
-	if (!arena_contains(start) || (flags & MREMAP_FIXED) != 0) {
+	if ((flags & MREMAP_FIXED) != 0) {
+		va_list arguments;
+
+		va_start(arguments, flags);
+		to = va_arg(arguments, void *);
+		va_end(arguments);
+	}
+	if (!arena_contains(start) || (to != NULL && (flags & MREMAP_MAYMOVE) == 0)) {
 		errno = EINVAL;
 		return MAP_FAILED;
 	}
 	pthread_mutex_lock(&lock);
-	result = remap_locked(current, start, old_size, new_size, (flags & MREMAP_MAYMOVE) != 0);
+	result = to != NULL ? move_locked(current, start, old_size, to, new_size)
+			    : remap_locked(current, start, old_size, new_size, (flags & MREMAP_MAYMOVE) != 0);
 	pthread_mutex_unlock(&lock);
 	return result;
 }
