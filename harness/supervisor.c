@@ -63,6 +63,23 @@ static void run_child(const struct supervision *supervision, int record_fd, int 
 	_exit(127);
 }
 
+/* The process may have written anything into the record: nothing in it is beyond bounds when the supervisor's user reads it. */
+static void make_sound(struct run_record *record)
+{
+	struct verdict *const verdict = &record->verdict;
+
+	if ((unsigned)verdict->kind >= VERDICT_KINDS)
+		verdict->kind = VERDICT_CRASH;
+	if (verdict->block_count > VERDICT_BLOCKS_MAX)
+		verdict->block_count = 0;
+	if (record->map_count > MAP_CELLS_MAX)
+		record->map_count = 0;
+	if (record->input_size > RUN_INPUT_MAX)
+		record->input_size = RUN_INPUT_MAX;
+	record->allocator[sizeof record->allocator - 1] = '\0';
+	verdict->message[sizeof verdict->message - 1] = '\0';
+}
+
 /* What the record does not say by itself: the process hung, was killed or gave up. */
 static void conclude(struct supervised *result, bool timed_out, double timeout)
 {
@@ -124,6 +141,7 @@ static void watch(const struct supervision *supervision, pid_t child, struct sup
 			kill(child, SIGKILL);
 		nanosleep(&pause, NULL);
 	}
+	make_sound(result->record);
 	conclude(result, timed_out, supervision->timeout_seconds);
 }
 
