@@ -155,12 +155,11 @@ static bool claim(struct blocks *blocks, uint32_t index, size_t size, uint32_t o
 	struct block *const block = &blocks->records[index];
 	uint32_t other;
 
-	if ((oracles & ORACLE(VERDICT_OVERLAP)) == 0 || size == 0) {
-		block->span = (struct shadow_span){.start = (uintptr_t)block->address, .size = 0};
+	block->span = (struct shadow_span){.start = (uintptr_t)block->address, .size = 0};
+	if (size == 0)
 		return true;
-	}
 	other = shadow_claim(index, (uintptr_t)block->address, size);
-	if (other == 0)
+	if (other == 0 || (oracles & ORACLE(VERDICT_OVERLAP)) == 0)
 		return true;
 	const struct block *const victim = &blocks->records[other];
 	const uintptr_t from = victim->span.start > (uintptr_t)block->address ? victim->span.start
@@ -168,10 +167,8 @@ static bool claim(struct blocks *blocks, uint32_t index, size_t size, uint32_t o
 	char text[160];
 
 	block_describe(victim, text, sizeof text);
-	found(finding, VERDICT_OVERLAP, from, other, index, "the new block, %zu bytes at %p, overlaps the live block %s",
-	      block->size, block->address, text);
-	block->span = (struct shadow_span){.start = (uintptr_t)block->address, .size = 0};
-	return false;
+	return found(finding, VERDICT_OVERLAP, from, other, index,
+		     "the new block, %zu bytes at %p, overlaps the live block %s", block->size, block->address, text);
 }
 
 static void close_block(struct blocks *blocks, const struct block *block)
@@ -196,6 +193,8 @@ uint32_t blocks_add(struct blocks *blocks, void *address, size_t size, size_t al
 	block->label = LABEL_NULL;
 	block->id = blocks->next_id++;
 	block->pattern = blocks->next_pattern++;
+	block->thread = record->thread;
+	block->op = record->op;
 	block->walk = 0;
 	if ((oracles & ORACLE(VERDICT_MISALIGNED)) != 0) {
 		record->checks[VERDICT_MISALIGNED]++;
@@ -262,7 +261,7 @@ bool blocks_release(struct blocks *blocks, uint32_t index, uint32_t oracles, str
 	if (block->span.size == 0)
 		return true;
 	other = shadow_release(index);
-	if (other == 0)
+	if (other == 0 || (oracles & ORACLE(VERDICT_OVERLAP)) == 0)
 		return true;
 	char text[160];
 

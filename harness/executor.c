@@ -197,8 +197,13 @@ static bool check_null(struct executor *executor, const struct request *request,
 	const struct contract *const contract = &executor->allocator->contract;
 
 	executor->record->checks[VERDICT_CONTRACT]++;
+	const bool impossible = request->overflows || request->size >= SURELY_IMPOSSIBLE ||
+				request->alignment >= SURELY_IMPOSSIBLE;
+
 	if (request->bad_alignment) {
-		if (error != EINVAL && (request->posix || contract->bad_alignment_fails == CONTRACT_YES))
+		/* Where size and alignment are both wrong, either may be told. */
+		if (error != EINVAL && !(error == ENOMEM && (impossible || os_refused(executor))) &&
+		    (request->posix || contract->bad_alignment_fails == CONTRACT_YES))
 			return fail_with(executor, VERDICT_CONTRACT, NULL, 0,
 					 "%s refused the alignment %zu with error %d (%s) where EINVAL is due", name,
 					 request->alignment, error, strerror(error));
@@ -206,12 +211,14 @@ static bool check_null(struct executor *executor, const struct request *request,
 	}
 	if (request->size == 0 && !request->overflows && contract->malloc_zero_is_block != CONTRACT_YES)
 		return true;
+	/* POSIX lets aligned_alloc say that no such alignment is supported. */
+	if (error == EINVAL && request->alignment >= SURELY_IMPOSSIBLE && !request->posix)
+		return true;
 	if (error != ENOMEM)
 		return fail_with(executor, VERDICT_CONTRACT, NULL, 0,
 				 "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name, request->size,
 				 error == ERRNO_UNTOUCHED ? 0 : error);
-	if (request->overflows || request->size >= SURELY_IMPOSSIBLE || request->alignment >= SURELY_IMPOSSIBLE ||
-	    os_refused(executor))
+	if (impossible || os_refused(executor))
 		return true;
 	if (!executor->arena && request->size + request->alignment > SURELY_AVAILABLE)
 		return true;
@@ -276,8 +283,6 @@ static bool take_result(struct executor *executor, const struct op *op, const st
 			   executor->oracles, record, &executor->finding);
 	if (index == 0)
 		return fail(executor);
-	executor->blocks.records[index].thread = record->thread;
-	executor->blocks.records[index].op = record->op;
 	bind_label(executor, op->result, index);
 	return true;
 }
@@ -329,6 +334,9 @@ static bool run_plain_allocation(struct executor *executor, const struct op *op,
 		request.posix = true;
 		request.bad_alignment = !is_power_of_two(op->alignment) || op->alignment % sizeof(void *) != 0;
 		error = allocator->posix_memalign(&result, op->alignment, op->size);
+		if (error == 0 ? result == (void *)&request : result != (void *)&request && result != NULL)
+			return fail_with(executor, VERDICT_CONTRACT, NULL, 0, "posix_memalign returned %d and %s", error,
+					 error == 0 ? "stored no pointer" : "stored a pointer all the same");
 		address = error == 0 ? result : NULL;
 		return take_result(executor, op, &request, address, error, outcome);
 	}
@@ -409,6 +417,15 @@ static bool run_realloc(struct executor *executor, const struct op *op, enum out
 	return take_result(executor, op, &request, address, errno, outcome);
 }
 
+static bool check_free_errno(struct executor *executor, const void *address, int error)
+{
+	if (executor->allocator->contract.free_keeps_errno != CONTRACT_YES)
+		return true;
+	executor->record->checks[VERDICT_CONTRACT]++;
+	return error == ERRNO_UNTOUCHED || fail_with(executor, VERDICT_CONTRACT, address, 0,
+						     "free changed errno to %d (%s)", error, strerror(error));
+}
+
 /* Frees a live block, its label too. */
 static bool free_block(struct executor *executor, uint32_t index)
 {
@@ -426,13 +443,7 @@ static bool free_block(struct executor *executor, uint32_t index)
 	const int error = errno;
 
 	blocks_forget(blocks, index);
-	if (executor->allocator->contract.free_keeps_errno == CONTRACT_YES) {
-		executor->record->checks[VERDICT_CONTRACT]++;
-		if (error != ERRNO_UNTOUCHED)
-			return fail_with(executor, VERDICT_CONTRACT, block.address, 0, "free changed errno to %d (%s)", error,
-					 strerror(error));
-	}
-	return true;
+	return check_free_errno(executor, block.address, error);
 }
 
 static bool run_usable_size(struct executor *executor, uint32_t index)
@@ -457,6 +468,9 @@ static bool run_usable_size(struct executor *executor, uint32_t index)
 				 "malloc_usable_size is %zu for a block of %zu bytes", usable, block->requested);
 	if (allocator->contract.usable_is_writable != CONTRACT_YES || usable <= block->size)
 		return true;
+	if (usable > PTRDIFF_MAX || ((uintptr_t)block->address + usable) >> 47 != 0)
+		return fail_with(executor, VERDICT_CONTRACT, block->address, index,
+				 "malloc_usable_size is %zu, more than any object can have", usable);
 	return blocks_extend(blocks, index, usable, executor->oracles, executor->record, &executor->finding) ||
 	       fail(executor);
 }
@@ -510,13 +524,17 @@ static bool run_fork(struct executor *executor)
 	int status = 0;
 	pid_t child, ended = 0;
 
+	if (executor->options->no_fork || executor->round > 0)
+		return true;
 	executor->record->checks[VERDICT_FORK]++;
 	/* A fault in the child would be the harness's own doing. */
 	child = fork();
 	if (child == 0) {
 		/* What happens here is told by the exit status; the shared record is the parent's. */
+		watched = NULL;
 		signal(SIGABRT, SIG_DFL);
 		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
 		if (executor->arena)
 			arena_set_faults(NULL, 0);
 		run_fork_child(executor);
@@ -527,6 +545,7 @@ static bool run_fork(struct executor *executor)
 		ended = waitpid(child, &status, WNOHANG);
 		if (ended == 0)
 			nanosleep(&pause, NULL);
+		executor->record->steps++; /* this wait has a limit of its own */
 	}
 	if (ended == 0) {
 		kill(child, SIGKILL);
@@ -672,7 +691,9 @@ static void run_join(struct executor_thread *self, uint32_t number)
 {
 	struct executor *const executor = self->executor;
 
-	if (number >= executor->program->thread_count || number == self->number || is_ended(executor, number))
+	/* Main is not ended before the others are: nobody can join it. */
+	if (number == 0 || number >= executor->program->thread_count || number == self->number ||
+	    is_ended(executor, number))
 		return;
 	self->state = THREAD_JOINING;
 	self->waits_for = number;
@@ -724,8 +745,9 @@ static bool run_op(struct executor_thread *thread, const struct op *op, enum out
 
 		if (index != 0)
 			return free_block(executor, index);
+		errno = ERRNO_UNTOUCHED;
 		executor->allocator->free(NULL);
-		return true;
+		return check_free_errno(executor, NULL, errno);
 	}
 	case OP_USABLE_SIZE:
 		return run_usable_size(executor, label_block(executor, op->block));
@@ -977,14 +999,14 @@ static uint32_t block_at(const struct executor *executor, uintptr_t address)
 static void record_death(enum verdict_kind kind, uintptr_t address, const char *what)
 {
 	struct executor *const executor = watched;
-	const uint32_t victim = block_at(executor, address);
+
+	if (executor == NULL || executor->record->state != RUN_RUNNING || executor->record->verdict.kind != VERDICT_CLEAN)
+		return;
 	struct finding *const finding = &executor->finding;
 
-	if (executor->record->state != RUN_RUNNING || executor->record->verdict.kind != VERDICT_CLEAN)
-		return;
 	finding->kind = kind;
 	finding->address = address;
-	finding->victim = victim;
+	finding->victim = block_at(executor, address);
 	finding->other = 0;
 	snprintf(finding->message, sizeof finding->message, "%s", what);
 	report_finding(executor);
@@ -1023,6 +1045,9 @@ static void on_asan_report(const char *report)
 	const uintptr_t address =
 		__asan_get_report_address != NULL ? (uintptr_t)__asan_get_report_address() : 0;
 	const bool is_abort = strstr(report, "Sanitizer: ABRT") != NULL;
+
+	if (watched == NULL)
+		return;
 	const uint32_t victim = block_at(watched, address);
 
 	first_line(report, line, sizeof line);

@@ -61,11 +61,23 @@ static bool check_tiling(struct walk *walk, const struct region *region)
 	return true;
 }
 
+/* A block without a byte that is its own is not in the shadow. */
+static uint32_t find_empty(const struct blocks *blocks, const void *address)
+{
+	for (uint32_t i = 1; i < blocks->limit; i++)
+		if (blocks->records[i].address == address && address != NULL && blocks->records[i].span.size == 0)
+			return i;
+	return 0;
+}
+
 static bool check_live(struct walk *walk, const struct region *region)
 {
-	const uint32_t index = shadow_find((uintptr_t)region->payload);
-	struct block *const block = index != 0 ? &walk->blocks->records[index] : NULL;
+	uint32_t index = shadow_find((uintptr_t)region->payload);
 	char message[256];
+
+	if (index == 0)
+		index = find_empty(walk->blocks, region->payload);
+	struct block *const block = index != 0 ? &walk->blocks->records[index] : NULL;
 
 	walk->live_count++;
 	if (block == NULL || block->address != region->payload) {
@@ -257,7 +269,11 @@ void heap_map(const struct allocator *allocator, const struct blocks *blocks, co
 	record->map_count = 0;
 	if (finding->address == 0)
 		return;
-	if (allocator->walk != NULL && finding->kind != VERDICT_CRASH && finding->kind != VERDICT_INVARIANT)
+	/* Where the allocator stopped in the middle of a call, it may hold the lock that a walk takes. */
+	const bool walkable = finding->kind < VERDICT_RACE && finding->kind != VERDICT_TOUCHED_LIVE &&
+			      finding->kind != VERDICT_INVARIANT;
+
+	if (allocator->walk != NULL && walkable)
 		allocator->walk(map_visit, &map);
 	if (!map.passed) {
 		map = (struct map){.blocks = blocks, .finding = finding, .record = record};
