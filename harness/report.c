@@ -254,7 +254,7 @@ cJSON *report_json(const char *file_name, const char *variant, const struct prog
 		   const struct run_record *record)
 {
 	const struct verdict *const verdict = &record->verdict;
-	cJSON *const object = cJSON_CreateObject(), *checks;
+	cJSON *const object = cJSON_CreateObject(), *kinds, *checks;
 
 	if (file_name != NULL)
 		cJSON_AddStringToObject(object, "file", file_name);
@@ -271,6 +271,9 @@ cJSON *report_json(const char *file_name, const char *variant, const struct prog
 	}
 	cJSON_AddNumberToObject(object, "operations", (double)record->operations);
 	cJSON_AddNumberToObject(object, "faults", (double)record->faults_injected);
+	kinds = cJSON_AddObjectToObject(object, "operations_by_kind");
+	for (int i = 0; i < OP_KINDS; i++)
+		cJSON_AddNumberToObject(kinds, op_kind_name((enum op_kind)i), (double)record->operations_by_kind[i]);
 	checks = cJSON_AddObjectToObject(object, "checks");
 	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
 		cJSON_AddNumberToObject(checks, verdict_name((enum verdict_kind)i), (double)record->checks[i]);
