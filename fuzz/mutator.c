@@ -1193,6 +1193,48 @@ static void apply_one(struct mutator *m, struct program *p, struct view *v)
 	}
 }
 
+/* What a program asks for altogether, impossible requests left out. */
+static uint64_t total_bytes(const struct program *program)
+{
+	uint64_t total = 0;
+
+	for (size_t thread = 0; thread < program->thread_count; thread++) {
+		for (size_t i = 0; i < program->threads[thread].count; i++) {
+			const uint64_t bytes = op_bytes(&program->threads[thread].ops[i]);
+
+			total += bytes <= 2 * BLOCK_MAX + 4096 ? bytes : 0;
+		}
+	}
+	return total;
+}
+
+/*
+ * Bytes cost time: they are written, read and mapped. Most programs are made to ask for little, so that many are run; some may ask for
+ * what takes the paths of large blocks, a few for anything.
+ */
+static void lighten(struct mutator *m, struct program *program)
+{
+	const unsigned draw = (unsigned)mutator_below(m, 100);
+	const uint64_t budget = draw < 80 ? 64u << 10 : draw < 97 ? 1u << 20 : UINT64_MAX;
+
+	for (uint64_t most = budget / 4; most > 256 && total_bytes(program) > budget; most /= 4) {
+		for (size_t thread = 0; thread < program->thread_count; thread++) {
+			for (size_t i = 0; i < program->threads[thread].count; i++) {
+				struct op *const op = &program->threads[thread].ops[i];
+				const uint64_t bytes = op_bytes(op);
+
+				if (bytes <= most || bytes > 2 * BLOCK_MAX + 4096)
+					continue;
+				op->size = near(m, class_size(m, 2));
+				if (op_operands(op->kind) & OPERAND_COUNT) {
+					op->count = between(m, 1, 8);
+					op->size = between(m, 1, 64);
+				}
+			}
+		}
+	}
+}
+
 void mutator_mutate(struct mutator *m, struct program *program)
 {
 	static _Thread_local struct view view; /* scratch, nothing is kept in it */
@@ -1202,6 +1244,7 @@ void mutator_mutate(struct mutator *m, struct program *program)
 		insert_ops(m, program, &view);
 	for (unsigned i = 0; i < count; i++)
 		apply_one(m, program, &view);
+	lighten(m, program);
 }
 
 /* ---- Seeds ---- */

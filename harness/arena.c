@@ -43,6 +43,7 @@ enum {
 	PAGE_RESIDENT = 2, /* known to be resident: must be zeroed at a reset */
 	PAGE_POISONED = 4,
 	PAGE_DIRTY = 8,    /* freed memory that has to be zeroed before it is mapped again */
+	PAGE_GUARDED = 16, /* unmapped and inaccessible */
 };
 
 struct domain {
@@ -321,6 +322,11 @@ static void *mapped(struct domain *domain, size_t page, size_t pages)
 		for (size_t i = page; i < page + pages; i++)
 			state[i] &= (uint8_t)~PAGE_POISONED;
 	}
+	if ((any & PAGE_GUARDED) != 0) {
+		mprotect(page_address(domain, page), pages << page_shift, PROT_READ | PROT_WRITE);
+		for (size_t i = page; i < page + pages; i++)
+			state[i] &= (uint8_t)~PAGE_GUARDED;
+	}
 	if ((any & PAGE_DIRTY) != 0)
 		pages_zero(domain, page, pages);
 	domain->counts.mapped += pages << page_shift;
@@ -389,16 +395,26 @@ static void *map_anywhere(struct domain *domain, size_t pages)
 	return advance_frontier(domain, pages) ? mapped(domain, frontier, pages) : NULL;
 }
 
+/*
+ * What still uses unmapped memory must not get away with it: a large range becomes inaccessible, and goes back to the kernel at once; a
+ * small one, for which two calls of the kernel are too much, is poisoned where there is a sanitizer, and zeroed when it is mapped again.
+ */
 static void unmap_pages(struct domain *domain, size_t page, size_t pages)
 {
-	if (sanitizer_has_asan()) {
-		sanitizer_poison(page_address(domain, page), pages << page_shift);
-		for (size_t i = page; i < page + pages; i++)
-			domain->table.state[i] |= PAGE_POISONED;
-	}
-	/* The kernel's memory would be gone; large ranges go at once, small ones when they are needed again. */
-	if (pages << page_shift > SMALL_RANGE)
+	char *const start = page_address(domain, page);
+	uint8_t flag = 0;
+
+	if (pages << page_shift > SMALL_RANGE) {
 		pages_discard(domain, page, pages);
+		mprotect(start, pages << page_shift, PROT_NONE);
+		domain->protection_changed = true;
+		flag = PAGE_GUARDED;
+	} else if (sanitizer_has_asan()) {
+		sanitizer_poison(start, pages << page_shift);
+		flag = PAGE_POISONED;
+	}
+	for (size_t i = page; i < page + pages; i++)
+		domain->table.state[i] |= flag;
 	domain->counts.mapped -= pages << page_shift;
 	extent_free(domain, page, pages);
 }
