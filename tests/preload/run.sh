@@ -60,7 +60,7 @@ run_git() {
 		git fsck --no-progress
 		git log --stat --format='%H %s' | cat
 		git diff HEAD~4 | cksum
-		git grep -c the | cksum
+		git grep -c for | cksum
 	)
 }
 
