@@ -34,6 +34,9 @@
 /* Every sixteenth input goes through the checks that run it again and again. */
 #define DEEP_MASK 15
 
+/* Every eighth input really forks. */
+#define FORK_MASK 7
+
 static struct program program;
 static struct run_record *record;
 static struct executor *executor;
@@ -196,7 +199,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return -1;
 	record->input_size = (uint32_t)(size < RUN_INPUT_MAX ? size : RUN_INPUT_MAX);
 	memcpy(record->input, data, record->input_size);
-	options.deep = (hash(data, size) & DEEP_MASK) == 0;
+	const uint64_t choice = hash(data, size);
+
+	options.deep = (choice & DEEP_MASK) == 0;
+	options.no_fork = (choice >> 8 & FORK_MASK) != 0;
 	for (size_t i = 0; i < subject_count; i++) {
 		options.outcomes = outcomes[i];
 		if (executor_run(executor, &subjects[i], &program, &options) != VERDICT_CLEAN)
