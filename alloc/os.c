@@ -79,15 +79,14 @@ static void *map_aligned(size_t size, size_t alignment)
 	uintptr_t start;
 	size_t slack = alignment - os_page_size();
 
-	if (wanted > size && wanted - size >= alignment) {
-		wanted = (wanted - size) & -alignment;
-		start = (uintptr_t)map(wanted, size);
-		if (start == 0)
-			return NULL;
-		if ((start & (alignment - 1)) == 0)
-			return (void *)start;
-		discard(start, size);
-	}
+	/* Where there is no hint the OS may still choose well: Linux aligns what holds a huge page since 6.7. */
+	wanted = wanted > size && wanted - size >= alignment ? (wanted - size) & -alignment : 0;
+	start = (uintptr_t)map(wanted, size);
+	if (start == 0)
+		return NULL;
+	if ((start & (alignment - 1)) == 0)
+		return (void *)start;
+	discard(start, size);
 	if (size > SIZE_MAX - slack) {
 		errno = ENOMEM;
 		return NULL;

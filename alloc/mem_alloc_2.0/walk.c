@@ -143,17 +143,16 @@ static bool fault(const struct report *report, const void *where, const char *wh
 /* Does a block start in [from, to)? A word at a time: most of a chunk may be one block. */
 static bool has_start_between(const struct chunk *chunk, size_t from, size_t to)
 {
-	for (size_t word = from / 64; word <= (to - 1) / 64; word++) {
-		uint64_t starts = tag_load(&chunk->tags[word].start);
+	const size_t first = from / 64, last = (to - 1) / 64;
+	const uint64_t in_first = ~(uint64_t)0 << from % 64, in_last = ~(uint64_t)0 >> (63 - (to - 1) % 64);
+	uint64_t between = 0;
 
-		if (word == from / 64)
-			starts &= ~(uint64_t)0 << from % 64;
-		if (word == (to - 1) / 64)
-			starts &= ~(uint64_t)0 >> (63 - (to - 1) % 64);
-		if (starts != 0)
-			return true;
-	}
-	return false;
+	if (first == last)
+		return (tag_load(&chunk->tags[first].start) & in_first & in_last) != 0;
+	for (size_t word = first + 1; word < last; word++)
+		between |= tag_load(&chunk->tags[word].start);
+	return between != 0 || (tag_load(&chunk->tags[first].start) & in_first) != 0 ||
+	       (tag_load(&chunk->tags[last].start) & in_last) != 0;
 }
 
 /* The tags of one chunk; counts its free blocks that must be in a bin. */
