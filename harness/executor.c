@@ -273,9 +273,9 @@ static bool take_result(struct executor *executor, const struct op *op, const st
 		return fail_with(executor, VERDICT_CONTRACT, address, 0,
 				 "%s returned %p for more bytes than any object can have", name, address);
 	if (request->bad_alignment &&
-	    (request->posix || executor->allocator->contract.bad_alignment_fails == CONTRACT_YES))
-		return fail_with(executor, VERDICT_CONTRACT, address, 0, "%s accepted the alignment %zu", name,
-				 request->alignment);
+	    (request->posix || executor->allocator->contract.bad_alignment_fails == CONTRACT_YES) &&
+	    !fail_with(executor, VERDICT_CONTRACT, address, 0, "%s accepted the alignment %zu", name, request->alignment))
+		return false;
 	index = blocks_add(&executor->blocks, address, request->size,
 			   request->alignment == 0 || request->bad_alignment ? natural_alignment(executor, request->size)
 									      : request->alignment,
@@ -334,6 +334,7 @@ static bool run_plain_allocation(struct executor *executor, const struct op *op,
 		request.posix = true;
 		request.bad_alignment = !is_power_of_two(op->alignment) || op->alignment % sizeof(void *) != 0;
 		error = allocator->posix_memalign(&result, op->alignment, op->size);
+		executor->record->checks[VERDICT_CONTRACT]++;
 		if (error == 0 ? result == (void *)&request : result != (void *)&request && result != NULL)
 			return fail_with(executor, VERDICT_CONTRACT, NULL, 0, "posix_memalign returned %d and %s", error,
 					 error == 0 ? "stored no pointer" : "stored a pointer all the same");
@@ -457,6 +458,7 @@ static bool run_usable_size(struct executor *executor, uint32_t index)
 	executor->record->checks[VERDICT_UNDERSIZED]++;
 	if (index == 0) {
 		usable = allocator->malloc_usable_size(NULL);
+		executor->record->checks[VERDICT_CONTRACT]++;
 		return usable == 0 || fail_with(executor, VERDICT_CONTRACT, NULL, 0,
 						"malloc_usable_size(NULL) is %zu, not 0", usable);
 	}
@@ -468,6 +470,7 @@ static bool run_usable_size(struct executor *executor, uint32_t index)
 				 "malloc_usable_size is %zu for a block of %zu bytes", usable, block->requested);
 	if (allocator->contract.usable_is_writable != CONTRACT_YES || usable <= block->size)
 		return true;
+	executor->record->checks[VERDICT_CONTRACT]++;
 	if (usable > PTRDIFF_MAX || ((uintptr_t)block->address + usable) >> 47 != 0)
 		return fail_with(executor, VERDICT_CONTRACT, block->address, index,
 				 "malloc_usable_size is %zu, more than any object can have", usable);
