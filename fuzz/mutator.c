@@ -1378,4 +1378,5 @@ void mutator_random_program(uint64_t seed, size_t ops, struct program *program)
 		for (size_t i = 0; i < b.count && program->threads[0].count < ops; i++)
 			program_append(program, 0, b.ops[i]);
 	}
+	lighten(&m, program);
 }
