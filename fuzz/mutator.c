@@ -669,6 +669,9 @@ static bool insert_ops(struct mutator *m, struct program *p, struct view *v)
 	view_at(v, p, thread, place);
 	for (size_t i = 0; i < count; i++)
 		batch_add(&b, new_op(m, v, UINT32_MAX));
+	/* A fork costs more than all else together: seldom one. */
+	if ((m->kinds & BIT(OP_FORK)) && chance(m, 3))
+		batch_add(&b, (struct op){.kind = OP_FORK, .result = LABEL_NULL, .block = LABEL_NULL});
 	program_insert(p, thread, place, b.ops, b.count);
 	return true;
 }
@@ -1215,7 +1218,7 @@ static uint64_t total_bytes(const struct program *program)
 static void lighten(struct mutator *m, struct program *program)
 {
 	const unsigned draw = (unsigned)mutator_below(m, 100);
-	const uint64_t budget = draw < 80 ? 64u << 10 : draw < 97 ? 1u << 20 : UINT64_MAX;
+	const uint64_t budget = draw < 88 ? 48u << 10 : draw < 99 ? 384u << 10 : UINT64_MAX;
 
 	for (uint64_t most = budget / 4; most > 256 && total_bytes(program) > budget; most /= 4) {
 		for (size_t thread = 0; thread < program->thread_count; thread++) {

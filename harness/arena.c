@@ -58,7 +58,7 @@ struct domain {
 	size_t free_pages;
 	size_t highest_frontier_seen; /* residency was looked at up to here */
 	uint32_t resets;
-	long faults_at_reset;
+	long page_faults_seen;
 	bool protection_changed;
 	bool fail_all;
 	const uint64_t *fault_list;
@@ -447,7 +447,7 @@ static bool page_range(const struct domain *domain, const void *start, size_t si
 
 /* ---- Reset ---- */
 
-static long thread_page_faults(void)
+static long page_faults(void)
 {
 	struct rusage usage;
 
@@ -529,9 +529,12 @@ void arena_reset(void)
 		madvise(table->state, domain->pages, MADV_DONTNEED);
 		madvise(table->last_dirty, domain->pages * sizeof(uint32_t), MADV_DONTNEED);
 	} else if (frontier > 0) {
-		/* No page fault since the last reset: no page can have become resident. */
-		if (thread_page_faults() != domain->faults_at_reset)
+		const long page_faults_now = page_faults();
+
+		/* No page fault since the last look: no page can have become resident. */
+		if (page_faults_now != domain->page_faults_seen)
 			look_for_resident_pages(domain);
+		domain->page_faults_seen = page_faults_now;
 		zero_resident_pages(domain);
 		/* Poison stays known: mapping the page again lifts it. */
 		for (size_t i = 0; i < frontier; i++)
@@ -553,7 +556,6 @@ void arena_reset(void)
 	domain->counts = (struct arena_counts){0};
 	domain->fail_all = false;
 	arena_set_faults(NULL, 0);
-	domain->faults_at_reset = thread_page_faults();
 }
 
 /* ---- The calls ---- */
