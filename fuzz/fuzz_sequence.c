@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "executor.h"
+#include "mutator.h"
 #include "program.h"
 #include "report.h"
 #include "subject.h"
@@ -26,7 +27,7 @@
 #define OPS_MAX 2048
 #define REQUEST_MAX ((uint64_t)8 << 20)
 #define TOTAL_MAX ((uint64_t)48 << 20)
-#define ALIGNMENT_MAX ((uint64_t)64 << 20)
+#define ALIGNMENT_MAX ((uint64_t)8 << 20)
 #define IMPOSSIBLE ((uint64_t)1 << 46)
 #define FORKS_MAX 2
 #define THREADS_MAX 8
@@ -34,8 +35,11 @@
 /* One input in 64 goes through the checks that run it again and again: they cost as much as a dozen others. */
 #define DEEP_MASK 63
 
-/* Every eighth input really forks. */
-#define FORK_MASK 7
+/* One input in 64 really forks: that takes milliseconds. */
+#define FORK_MASK 63
+
+/* Threads run one at a time: what is tested is what they leave to each other. */
+const struct mutator_options mutator_options = {.ops_max = 200, .threads_max = 3, .faults = true};
 
 static struct program program;
 static struct run_record *record;
