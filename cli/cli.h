@@ -24,6 +24,7 @@ int cmd_list(int argc, char **argv);
 int cmd_record(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_show(int argc, char **argv);
+int cmd_stress(int argc, char **argv);
 
 /* Parses with argp; what is wrong with the arguments ends the process with status 2. Returns the index of the first word left. */
 int cli_parse(const struct argp *argp, int argc, char **argv, void *input);

@@ -12,6 +12,7 @@ static const struct {
 	const char *help;
 } verbs[] = {
 	{"fuzz", cmd_fuzz, "search for bugs, guided by coverage"},
+	{"stress", cmd_stress, "random threads at full speed"},
 	{"replay", cmd_replay, "run programs and recordings with every oracle"},
 	{"show", cmd_show, "print a program or recording as text"},
 	{"record", cmd_record, "capture the allocator calls of a real program"},

@@ -19,6 +19,10 @@
 #define BASE UINT64_C(0x200000000000)
 #define DOMAIN_SPACING (UINT64_C(1) << 40)
 
+/* ThreadSanitizer lets a program have only parts of the address space; this is in the lowest (where AddressSanitizer has its shadow). */
+#define TSAN_BASE UINT64_C(0x1000000000)
+#define TSAN_DOMAIN_SPACING (UINT64_C(1) << 36)
+
 #define SIZE_WANTED ((size_t)64 << 30)
 #define SIZE_LEAST ((size_t)1 << 30)
 #define BREAK_SHARE 8                     /* the last eighth of a range is what sbrk moves in */
@@ -81,7 +85,8 @@ static void *reserve(void *hint, size_t size, int protection, int flags)
 
 static bool domain_open(struct domain *domain, unsigned number)
 {
-	void *const wanted = (void *)(uintptr_t)(BASE + number * DOMAIN_SPACING);
+	void *const wanted = (void *)(uintptr_t)(sanitizer_has_tsan() ? TSAN_BASE + number * TSAN_DOMAIN_SPACING
+								      : BASE + number * DOMAIN_SPACING);
 	size_t size = SIZE_WANTED;
 	void *base;
 

@@ -14,9 +14,12 @@
 typedef uint64_t raw_word __attribute__((aligned(1), may_alias));
 typedef uint64_t raw_vector __attribute__((vector_size(16), aligned(1), may_alias));
 
+/* In a tree that is instrumented as a whole these are not. */
+#define RAW __attribute__((no_sanitize("address", "undefined", "thread"), unused)) static inline
+
 #define RAW_BARRIER() __asm__ volatile("" ::: "memory")
 
-static inline void raw_zero(void *to, size_t size)
+RAW void raw_zero(void *to, size_t size)
 {
 	unsigned char *p = to;
 	const raw_vector zero = {0, 0};
@@ -34,7 +37,7 @@ static inline void raw_zero(void *to, size_t size)
 	}
 }
 
-static inline void raw_copy(void *to, const void *from, size_t size)
+RAW void raw_copy(void *to, const void *from, size_t size)
 {
 	unsigned char *t = to;
 	const unsigned char *f = from;
@@ -56,7 +59,7 @@ static inline void raw_copy(void *to, const void *from, size_t size)
 }
 
 /* Offset of the first byte that is not zero, or `size`. */
-static inline size_t raw_first_nonzero(const void *from, size_t size)
+RAW size_t raw_first_nonzero(const void *from, size_t size)
 {
 	const unsigned char *p = from;
 	size_t i = 0;

@@ -14,6 +14,13 @@ void __asan_set_error_report_callback(void (*callback)(const char *report)) __at
 void __ubsan_get_current_report_data(const char **kind, const char **message, const char **file, unsigned *line,
 				     unsigned *column, char **address) __attribute__((weak));
 
+void __tsan_init(void) __attribute__((weak));
+
+static inline bool sanitizer_has_tsan(void)
+{
+	return __tsan_init != NULL;
+}
+
 static inline bool sanitizer_has_asan(void)
 {
 	return __asan_poison_memory_region != NULL;
