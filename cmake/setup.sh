@@ -57,6 +57,7 @@ missing() { # sets `packages`
 	need_program gcc gcc
 	need_program objcopy binutils
 	need_program make make
+	need_program patch patch
 	need_program gnuplot gnuplot-nox
 	need_program python3 python3
 	need_program perl perl
