@@ -16,6 +16,7 @@
 
 #include "executor.h"
 #include "mutator.h"
+#include "mutator.h"
 #include "program.h"
 #include "report.h"
 #include "subject.h"
@@ -40,6 +41,9 @@
 #define DEEP_MASK 63
 #define FORK_MASK 63
 #define THREADS_MASK 7
+
+/* A cache that outlives its thread, a block freed by another: no second thread is too many. */
+const struct mutator_options mutator_options = {.ops_max = 200, .threads_max = 3, .faults = true};
 
 static struct program program;
 static struct run_record *record;
