@@ -127,6 +127,7 @@ static bool release_chunk(struct heap *heap, struct chunk *chunk)
 
 	if (!os_unmap(chunk, CHUNK_SIZE))
 		return false;
+	heap->chunk_count--;
 	if (next != NULL)
 		next->previous = previous;
 	if (previous != NULL)
@@ -230,6 +231,7 @@ void ma2_heap_add_chunk(struct heap *heap, struct chunk *chunk)
 	if (heap->chunks != NULL)
 		heap->chunks->previous = chunk;
 	heap->chunks = chunk;
+	heap->chunk_count++;
 	bin_insert(heap, chunk, CHUNK_FIRST, CHUNK_HEAP_GRANULES);
 	if (heap->empty == NULL)
 		heap->empty = chunk;
@@ -249,7 +251,9 @@ void ma2_heap_move(struct heap *from, struct heap *to, struct ThreadCache *owner
 	if (to->chunks != NULL)
 		to->chunks->previous = last;
 	to->chunks = from->chunks;
+	to->chunk_count += from->chunk_count;
 	from->chunks = NULL;
+	from->chunk_count = 0;
 
 	for (unsigned int cls = 0; cls < HEAP_CLASSES; cls++) {
 		struct free_block *first = from->bins[cls];

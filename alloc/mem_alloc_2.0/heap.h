@@ -32,6 +32,7 @@ struct heap {
 	struct free_block *bins[HEAP_CLASSES];
 	uint64_t occupied[(HEAP_CLASSES + 63) / 64]; /* a bit a bin */
 	struct chunk *chunks;
+	size_t chunk_count;
 	struct chunk *empty; /* the one chunk without a live block that is kept; binned as any other free block */
 };
 

@@ -12,6 +12,12 @@
 #define MAGAZINE_BYTES ((size_t)32 << 10)
 #define CACHE_BYTES ((size_t)512 << 10)
 
+/*
+ * A block in a magazine keeps its chunk from becoming empty. A thread that takes in the chunks of others, which end with live blocks in them, would
+ * collect chunks that hold nothing else; so each time their number has doubled, the magazines are flushed.
+ */
+#define FLUSH_CHUNKS_MIN 4
+
 #define BATCHES 8 /* chunks that a flush gathers blocks for at a time */
 
 static bool grow_limit(struct ThreadCache *cache, unsigned int cls)
@@ -149,6 +155,19 @@ bool ma2_cache_drain(struct ThreadCache *cache)
 	return drain_all(cache);
 }
 
+static void bound_chunks(struct ThreadCache *cache)
+{
+	const size_t flush_at = cache->flush_at > FLUSH_CHUNKS_MIN ? cache->flush_at : FLUSH_CHUNKS_MIN;
+
+	/* A flush may take in further orphans. */
+	if (cache->bounding || cache->heap.chunk_count < flush_at)
+		return;
+	cache->bounding = true;
+	ma2_cache_flush(cache);
+	cache->bounding = false;
+	cache->flush_at = 2 * cache->heap.chunk_count;
+}
+
 bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 {
 	orphan = ma2_central_take_orphan(orphan);
@@ -172,6 +191,7 @@ bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 	ma2_heap_move(&orphan->heap, &cache->heap, cache);
 	ma2_central_put(orphan);
 	drain_all(cache);
+	bound_chunks(cache);
 	return true;
 }
 
