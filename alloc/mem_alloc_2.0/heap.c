@@ -127,13 +127,13 @@ static bool release_chunk(struct heap *heap, struct chunk *chunk)
 
 	if (!os_unmap(chunk, CHUNK_SIZE))
 		return false;
-	heap->chunk_count--;
 	if (next != NULL)
 		next->previous = previous;
 	if (previous != NULL)
 		previous->next = next;
 	else
 		heap->chunks = next;
+	heap->chunk_count--;
 	return true;
 }
 
