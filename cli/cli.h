@@ -44,6 +44,9 @@ unsigned long long cli_number(const char *text, const char *option, unsigned lon
 /* Ends the process with status 2 if the file cannot be created, before any work is done for it. */
 void cli_check_writable(const char *path);
 
+/* Ends the process with status 2 if the folder is not there and cannot be created either. Creates nothing. */
+void cli_check_folder(const char *path);
+
 /* Seconds on a clock that only goes forward. */
 double cli_now(void);
 

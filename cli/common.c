@@ -106,6 +106,27 @@ void cli_check_writable(const char *path)
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
 }
 
+void cli_check_folder(const char *path)
+{
+	char part[PATH_MAX];
+	struct stat status;
+
+	if (path[0] == '\0' || strlen(path) >= sizeof part)
+		cli_die(STATUS_USAGE, "'%s': is no name of a folder", path);
+	snprintf(part, sizeof part, "%s", path);
+	/* The first folder above that is there. */
+	while (stat(part, &status) != 0 && errno == ENOENT) {
+		char *const slash = strrchr(part, '/');
+
+		if (slash == NULL)
+			strcpy(part, ".");
+		else
+			slash[slash == part] = '\0';
+	}
+	if (stat(part, &status) != 0 || (!S_ISDIR(status.st_mode) && (errno = ENOTDIR)) || access(part, W_OK) != 0)
+		cli_die(STATUS_USAGE, "%s: cannot be created: %s", path, strerror(errno));
+}
+
 double cli_now(void)
 {
 	struct timespec time;

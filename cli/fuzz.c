@@ -34,6 +34,7 @@ struct engine_status {
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
+	static char runs[16], seed[16]; /* in decimal, whatever was typed */
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
@@ -53,12 +54,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		arguments->out = value;
 		return 0;
 	case OPTION_RUNS:
-		cli_number(value, "--runs", 1, UINT32_MAX);
-		arguments->max_runs = value;
+		snprintf(runs, sizeof runs, "%llu", cli_number(value, "--runs", 1, INT32_MAX));
+		arguments->max_runs = runs;
 		return 0;
 	case OPTION_SEED:
-		cli_number(value, "--seed", 1, UINT32_MAX);
-		arguments->random_seed = value;
+		snprintf(seed, sizeof seed, "%llu", cli_number(value, "--seed", 1, UINT32_MAX));
+		arguments->random_seed = seed;
 		return 0;
 	case OPTION_SEEDS:
 		arguments->seeds = value;
@@ -202,6 +203,14 @@ static void print_table(const struct run_record *record, const struct engine_sta
 	report_checks(stdout, record);
 }
 
+/* Installed, the target is no command of its own. */
+static void find_target(char *path, size_t size)
+{
+	cli_install_path("libexec/heapstorm/fuzz_sequence", path, size);
+	if (access(path, X_OK) != 0)
+		cli_install_path("bin/fuzz_sequence", path, size);
+}
+
 static enum verdict_kind run(const struct arguments *arguments, const char *allocator)
 {
 	char target[PATH_MAX], work[PATH_MAX - 64], log[PATH_MAX], artifacts[PATH_MAX], budget[48], timeout[48], seed[48], runs[48];
@@ -227,7 +236,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	if (arguments->target != NULL)
 		snprintf(target, sizeof target, "%s", arguments->target);
 	else
-		cli_install_path("bin/fuzz_sequence", target, sizeof target);
+		find_target(target, sizeof target);
 	snprintf(work, sizeof work, "%s", cli_temporary_folder());
 	snprintf(log, sizeof log, "%s/log", work);
 	snprintf(artifacts, sizeof artifacts, "-artifact_prefix=%s/", work);
@@ -334,6 +343,9 @@ int cmd_fuzz(int argc, char **argv)
 		allocator = argv[first];
 		char list[256], *state = NULL;
 
+		if (allocator[strspn(allocator, ",")] == '\0' || strlen(allocator) >= sizeof list)
+			cli_die(STATUS_USAGE, "'%s': expected names of allocators separated by commas: see heapstorm list",
+				allocator);
 		snprintf(list, sizeof list, "%s", allocator);
 		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
 			size_t i = 0;
@@ -346,6 +358,7 @@ int cmd_fuzz(int argc, char **argv)
 	}
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);
+	cli_check_folder(arguments.out);
 	cli_catch_interrupts();
 	verdict = run(&arguments, allocator);
 	printf("verdict: %s\n", verdict_name(verdict));

@@ -35,6 +35,7 @@ enum { OPTION_EXPECT = 256, OPTION_JSON, OPTION_JUNIT, OPTION_QUICK, OPTION_REPE
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
+	static char repeat[16]; /* in decimal, whatever was typed */
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
@@ -57,8 +58,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		arguments->quick = true;
 		return 0;
 	case OPTION_REPEAT:
-		cli_number(value, "--repeat", 1, UINT32_MAX);
-		arguments->repeat = value;
+		snprintf(repeat, sizeof repeat, "%llu", cli_number(value, "--repeat", 1, UINT32_MAX));
+		arguments->repeat = repeat;
 		return 0;
 	case OPTION_TIMEOUT:
 		arguments->timeout = cli_seconds(value, "--timeout");
@@ -145,6 +146,9 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	if (WIFEXITED(result.status) && (WEXITSTATUS(result.status) == 2 || WEXITSTATUS(result.status) == 3) &&
 	    result.record->state == RUN_NOT_STARTED)
 		cli_die(WEXITSTATUS(result.status), "%s cannot run %s on %s", runner, job->file, job->allocator);
+	if (result.record->state == RUN_NOT_STARTED && result.record->verdict.kind == VERDICT_CLEAN)
+		cli_die(STATUS_ENVIRONMENT, "%s ended with status %d before it ran %s", runner,
+			WIFEXITED(result.status) ? WEXITSTATUS(result.status) : -1, job->file);
 	verdict = result.record->verdict.kind;
 	report_add(job->total, result.record);
 	printf("%-25.25s %-14s %9" PRIu64 " operations %6.2f s  %s\n", base_name(job->file), job->allocator,
@@ -224,7 +228,7 @@ int cmd_replay(int argc, char **argv)
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const int files = argc - first;
 	static struct run_record total;
-	struct program program;
+	struct program *programs;
 	enum program_format format;
 	enum verdict_kind worst = VERDICT_CLEAN;
 	cJSON *const results = cJSON_CreateArray();
@@ -235,6 +239,9 @@ int cmd_replay(int argc, char **argv)
 	if (arguments.allocators != NULL) {
 		char list[PROGRAM_SPEC_MAX], *state = NULL;
 
+		if (arguments.allocators[strspn(arguments.allocators, ",")] == '\0' || strlen(arguments.allocators) >= sizeof list)
+			cli_die(STATUS_USAGE, "--allocator %s: expected names separated by commas: see heapstorm list",
+				arguments.allocators);
 		snprintf(list, sizeof list, "%s", arguments.allocators);
 		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
 			check_allocator(name, "--allocator");
@@ -242,25 +249,28 @@ int cmd_replay(int argc, char **argv)
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);
 	cli_catch_interrupts();
-	program_init(&program);
 	/* All files are read before any is run: bad input leaves nothing half done. */
+	programs = calloc((size_t)files, sizeof *programs);
+	if (programs == NULL)
+		cli_die(STATUS_ENVIRONMENT, "out of memory");
 	for (int i = 0; i < files; i++) {
-		cli_load(argv[first + i], &program, &format);
-		if (arguments.allocators == NULL && program.allocator[0] != '\0') {
+		program_init(&programs[i]);
+		cli_load(argv[first + i], &programs[i], &format);
+		if (arguments.allocators == NULL && programs[i].allocator[0] != '\0') {
 			char name[PROGRAM_SPEC_MAX];
 
-			first_word(program.allocator, name, sizeof name);
+			first_word(programs[i].allocator, name, sizeof name);
 			check_allocator(name, argv[first + i]);
 		}
 	}
 	for (int i = 0; i < files; i++) {
-		cli_load(argv[first + i], &program, &format);
-		good = replay_file(argv[first + i], &program, &arguments, results, &total, &worst) && good;
+		good = replay_file(argv[first + i], &programs[i], &arguments, results, &total, &worst) && good;
+		program_destroy(&programs[i]);
 	}
+	free(programs);
 	cli_write_json(arguments.json, results);
 	cli_write_junit(arguments.junit, "replay", results);
 	cJSON_Delete(results);
-	program_destroy(&program);
 	printf("\n%" PRIu64 " runs under %s, %" PRIu64 " operations, %" PRIu64 " faults\n", total.programs,
 	       arguments.variant[0] == 'a' ? "AddressSanitizer and UndefinedBehaviorSanitizer" : "no sanitizer", total.operations,
 	       total.faults_injected);
