@@ -27,8 +27,9 @@ static void help(FILE *file)
 		      "Finds the bugs of memory allocators and replays each from one file.\n\n");
 	for (size_t i = 0; i < VERBS; i++)
 		fprintf(file, "  %-8s  %s\n", verbs[i].name, verbs[i].help);
-	fprintf(file, "\nheapstorm VERB --help says more of each. Exit status: 0 nothing found, 1 a bug found,\n"
-		      "2 bad usage or unreadable input, 3 the machine lacks something.\n");
+	fprintf(file, "\nheapstorm VERB --help says more of each.\n"
+		      "Exit status: 0 nothing found, 1 a bug found, 2 bad usage or unreadable input,\n"
+		      "3 the machine lacks something.\n");
 }
 
 int main(int argc, char **argv)
