@@ -590,7 +590,7 @@ static void *map_locked(struct domain *domain, void *hint, size_t size, int prot
 		return MAP_FAILED;
 	if (size == 0)
 		return refuse(domain, EINVAL);
-	if (pages >= domain->pages)
+	if (size > domain->pages << page_shift || pages >= domain->pages) /* the first: rounding may overflow */
 		return refuse(domain, ENOMEM);
 	if (hint != NULL && (char *)hint >= domain->base && (char *)hint < domain->break_start) {
 		size_t page = page_of(domain, hint);
@@ -665,6 +665,8 @@ static void *remap_locked(struct domain *domain, void *start, size_t old_size, s
 		return MAP_FAILED;
 	if (!page_range(domain, start, old_size, &page, &old_pages) || new_size == 0)
 		return refuse(domain, EINVAL);
+	if (new_size > domain->pages << page_shift)
+		return refuse(domain, ENOMEM);
 	if (new_pages <= old_pages) {
 		if (new_pages < old_pages)
 			unmap_pages(domain, page + new_pages, old_pages - new_pages);
