@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "allocator.h"
@@ -282,11 +283,16 @@ cJSON *report_json(const char *file_name, const char *variant, const struct prog
 
 /* ---- Files ---- */
 
-/* Opens PATH.tmp, to be renamed to PATH when all is written. */
+/* Opens PATH.PID.tmp, to be renamed to PATH when all is written. */
 static FILE *open_beside(const char *path, char **temporary)
 {
+	struct stat status;
 	FILE *file;
 
+	/* A device, a pipe or what a link leads to is written where it is: to rename onto it would replace it. */
+	*temporary = NULL;
+	if (lstat(path, &status) == 0 && !S_ISREG(status.st_mode))
+		return fopen(path, "w");
 	if (asprintf(temporary, "%s.%d.tmp", path, (int)getpid()) < 0)
 		return NULL;
 	file = fopen(*temporary, "w");
@@ -299,18 +305,18 @@ static FILE *open_beside(const char *path, char **temporary)
 
 static bool close_and_rename(FILE *file, char *temporary, const char *path)
 {
-	bool good = ferror(file) == 0 && fflush(file) == 0 && fsync(fileno(file)) == 0;
+	bool good = ferror(file) == 0 && fflush(file) == 0 && (temporary == NULL || fsync(fileno(file)) == 0);
 	int error = errno;
 
 	if (fclose(file) != 0 && good) {
 		good = false;
 		error = errno;
 	}
-	if (good && rename(temporary, path) != 0) {
+	if (good && temporary != NULL && rename(temporary, path) != 0) {
 		good = false;
 		error = errno;
 	}
-	if (!good)
+	if (!good && temporary != NULL)
 		unlink(temporary);
 	free(temporary);
 	errno = error;
