@@ -468,17 +468,18 @@ static bool run_usable_size(struct executor *executor, uint32_t index)
 	if (usable < block->requested)
 		return fail_with(executor, VERDICT_UNDERSIZED, block->address, index,
 				 "malloc_usable_size is %zu for a block of %zu bytes", usable, block->requested);
-	if (executor->arena && usable > 0 && arena_contains(block->address) &&
-	    !arena_is_mapped((const char *)block->address + usable - 1))
-		return fail_with(executor, VERDICT_UNDERSIZED, (const char *)block->address + usable - 1, index,
-				 "malloc_usable_size is %zu for a block of %zu bytes, and the last of them is not mapped", usable,
-				 block->requested);
 	if (allocator->contract.usable_is_writable != CONTRACT_YES || usable <= block->size)
 		return true;
 	executor->record->checks[VERDICT_CONTRACT]++;
 	if (usable > PTRDIFF_MAX || ((uintptr_t)block->address + usable) >> 47 != 0)
 		return fail_with(executor, VERDICT_CONTRACT, block->address, index,
 				 "malloc_usable_size is %zu, more than any object can have", usable);
+	/* To fill it would be the engine's own crash. */
+	if (executor->arena && arena_contains(block->address) &&
+	    !arena_is_mapped((const char *)block->address + usable - 1))
+		return fail_with(executor, VERDICT_UNDERSIZED, (const char *)block->address + usable - 1, index,
+				 "malloc_usable_size is %zu for a block of %zu bytes, and the last of them is not mapped", usable,
+				 block->requested);
 	return blocks_extend(blocks, index, usable, executor->oracles, executor->record, &executor->finding) ||
 	       fail(executor);
 }

@@ -166,7 +166,7 @@ static uint64_t random_run(uint64_t seed, bool with_faults, bool with_protection
 			int flags = ANONYMOUS;
 
 			if (random_below(4) == 0 && some_mapped(&page, &run))
-				hint = page_at(page) + (intptr_t)(random_below(2) == 0 ? run * PAGE : -(intptr_t)(pages * PAGE));
+				hint = random_below(2) == 0 ? page_at(page) + run * PAGE : page_at(page) - pages * PAGE;
 			if (hint != NULL && hint < base)
 				hint = NULL;
 			if (hint != NULL && random_below(3) == 0)
