@@ -209,7 +209,8 @@ static uint64_t random_run(uint64_t seed, bool with_faults, bool with_protection
 		} else if (kind < 55) {
 			const size_t old_pages = 1 + random_below(run), new_pages = 1 + random_below(20);
 			const bool may_move = random_below(2) == 0;
-			char *moved = heapstorm_mremap(page_at(page), old_pages * PAGE, new_pages * PAGE, may_move ? MREMAP_MAYMOVE : 0);
+			char *moved = heapstorm_mremap(page_at(page), old_pages * PAGE, new_pages * PAGE,
+						       may_move ? MREMAP_MAYMOVE : 0);
 			uint32_t tags[64];
 
 			if (moved == MAP_FAILED) {
@@ -253,7 +254,8 @@ static uint64_t random_run(uint64_t seed, bool with_faults, bool with_protection
 			}
 			pages = 1 + random_below(run < to_run ? run : to_run);
 			const bool meets = to < page + pages && page < to + pages;
-			char *const moved = heapstorm_mremap(page_at(page), pages * PAGE, pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, page_at(to));
+			char *const moved = heapstorm_mremap(page_at(page), pages * PAGE, pages * PAGE,
+							     MREMAP_MAYMOVE | MREMAP_FIXED, page_at(to));
 
 			if (fails || meets) {
 				assert_ptr_equal(moved, MAP_FAILED);
@@ -320,7 +322,8 @@ static void range_at_a_fixed_address(void **state)
 		assert_false(arena_contains(&block));
 		assert_false(arena_is_mapped(block + PAGE));
 		/* The others are out of reach: one domain is in use at a time. */
-		assert_false(arena_contains((char *)(uintptr_t)(UINT64_C(0x200000000000) + ((uint64_t)(domain + 1) << 40))));
+		assert_false(
+			arena_contains((char *)(uintptr_t)(UINT64_C(0x200000000000) + ((uint64_t)(domain + 1) << 40))));
 		arena_reset();
 	}
 	arena_use(0);

@@ -61,11 +61,14 @@ static void finds_the_first_wrong_byte(void **state)
 			for (size_t from = 0; from < size; from += 8) {
 				for (size_t bad = 0; bad < size; bad++) {
 					pattern_fill(block, 0, size, 9);
-					block[size] = (unsigned char)~pattern_byte(9, size); /* beyond: does not count */
+					block[size] =
+						(unsigned char)~pattern_byte(9, size); /* beyond: does not count */
 					block[bad] ^= 1;
 					if (bad + 5 < size)
 						block[bad + 5] ^= 0x80;
-					size_t expected = bad >= from ? bad : bad + 5 < size && bad + 5 >= from ? bad + 5 : size;
+					size_t expected = bad >= from                         ? bad
+							  : bad + 5 < size && bad + 5 >= from ? bad + 5
+											      : size;
 
 					assert_int_equal(pattern_mismatch(block, from, size, 9), expected);
 				}

@@ -177,12 +177,9 @@ static void the_kept_program(void **state)
 		uint64_t op;
 		const char *line;
 	} places[] = {
-		{0, 0, "  a = malloc 24  # <-- overlap: "},
-		{0, 2, "  b = calloc 3 8  # <-- overlap: "},
-		{1, 0, "  c = malloc 5  # <-- overlap: "},
-		{2, 0, "  a = realloc a 99  # <-- overlap: "},
-		{2, 1, "  free b  # <-- overlap: "},
-		{0, NO_OP, "\n# <-- at the end of the program: overlap: "},
+		{0, 0, "  a = malloc 24  # <-- overlap: "}, {0, 2, "  b = calloc 3 8  # <-- overlap: "},
+		{1, 0, "  c = malloc 5  # <-- overlap: "},  {2, 0, "  a = realloc a 99  # <-- overlap: "},
+		{2, 1, "  free b  # <-- overlap: "},        {0, NO_OP, "\n# <-- at the end of the program: overlap: "},
 	};
 	char *const path = path_of("program.heap");
 
@@ -346,8 +343,9 @@ static void names_of_failures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(fields_of_json), cmocka_unit_test(the_kept_program), cmocka_unit_test(nothing_half_written),
-		cmocka_unit_test(print_for_people), cmocka_unit_test(names_of_failures),
+		cmocka_unit_test(fields_of_json),       cmocka_unit_test(the_kept_program),
+		cmocka_unit_test(nothing_half_written), cmocka_unit_test(print_for_people),
+		cmocka_unit_test(names_of_failures),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -148,7 +148,8 @@ static void ends(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct supervised result = run(cases[i].mode, (struct supervision){0});
 
-		if (result.record->verdict.kind != cases[i].kind || strstr(result.record->verdict.message, cases[i].message) == NULL)
+		if (result.record->verdict.kind != cases[i].kind ||
+		    strstr(result.record->verdict.message, cases[i].message) == NULL)
 			fail_msg("%s: %s (%s)", cases[i].mode, verdict_name(result.record->verdict.kind),
 				 result.record->verdict.message);
 		assert_false(result.stopped);
@@ -248,8 +249,9 @@ static void count_progress(const struct run_record *record, void *context)
 static void an_interrupt_ends_it(void **state)
 {
 	int reports = 0;
-	struct supervised result = run("busy", (struct supervision){
-						       .interrupted = &interrupted, .progress = count_progress, .context = &reports});
+	struct supervised result =
+		run("busy",
+		    (struct supervision){.interrupted = &interrupted, .progress = count_progress, .context = &reports});
 
 	(void)state;
 	assert_true(result.stopped);
@@ -262,7 +264,8 @@ static void an_interrupt_ends_it(void **state)
 static void an_executable_that_is_missing(void **state)
 {
 	char *argv[] = {"/nonexistent/runner", NULL}, *folder[] = {"/tmp", NULL};
-	const struct supervision supervision = {.argv = argv, .timeout_seconds = 5}, other = {.argv = folder, .timeout_seconds = 5};
+	const struct supervision supervision = {.argv = argv, .timeout_seconds = 5},
+				 other = {.argv = folder, .timeout_seconds = 5};
 	struct supervised result;
 	const size_t before = open_descriptors();
 
