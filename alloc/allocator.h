@@ -52,19 +52,19 @@ enum contract_choice {
 };
 
 enum realloc_zero {
-	REALLOC_ZERO_OPEN,    /* not exercised */
-	REALLOC_ZERO_FREES,   /* realloc(p, 0) frees p and returns NULL */
-	REALLOC_ZERO_BLOCK,   /* returns a block of its own */
+	REALLOC_ZERO_OPEN,  /* not exercised */
+	REALLOC_ZERO_FREES, /* realloc(p, 0) frees p and returns NULL */
+	REALLOC_ZERO_BLOCK, /* returns a block of its own */
 };
 
 struct contract {
-	enum contract_choice malloc_zero_is_block;   /* malloc(0) returns a unique pointer rather than NULL */
-	enum realloc_zero realloc_zero;              /* what realloc(p, 0) does for a live p */
-	enum contract_choice bad_alignment_fails;    /* aligned_alloc and memalign return NULL for no power of two */
-	enum contract_choice usable_is_writable;     /* all malloc_usable_size bytes belong to the user */
-	enum contract_choice free_keeps_errno;       /* free leaves errno as it was (POSIX.1-2024) */
-	enum contract_choice thread_safe;            /* NO: only ever called from one thread at a time */
-	size_t small_alignment;                      /* alignment of blocks smaller than alignof(max_align_t); 0: open */
+	enum contract_choice malloc_zero_is_block; /* malloc(0) returns a unique pointer rather than NULL */
+	enum realloc_zero realloc_zero;            /* what realloc(p, 0) does for a live p */
+	enum contract_choice bad_alignment_fails;  /* aligned_alloc and memalign return NULL for no power of two */
+	enum contract_choice usable_is_writable;   /* all malloc_usable_size bytes belong to the user */
+	enum contract_choice free_keeps_errno;     /* free leaves errno as it was (POSIX.1-2024) */
+	enum contract_choice thread_safe;          /* NO: only ever called from one thread at a time */
+	size_t small_alignment;                    /* alignment of blocks smaller than alignof(max_align_t); 0: open */
 	size_t coalesced_request_max; /* requests up to it are served from free regions of the heap, with at most 1/8 lost to rounding; 0: open */
 };
 
@@ -82,9 +82,10 @@ struct allocator {
 	int (*malloc_trim)(size_t pad); /* gives free memory back to the OS; 1 if any was given back, else 0 */
 
 	/* White box, each optional. The caller sees to it that no other thread is inside the allocator. */
-	bool (*walk)(region_visitor *visit, void *context); /* reports every region, changes nothing; false: visitor stopped it */
-	bool (*check)(char *why, size_t size);              /* the allocator's own invariants; false: `why` says which broke */
-	void (*quiesce)(void);                              /* brings every cached block home: no REGION_CACHED remains */
+	bool (*walk)(region_visitor *visit,
+		     void *context);           /* reports every region, changes nothing; false: visitor stopped it */
+	bool (*check)(char *why, size_t size); /* the allocator's own invariants; false: `why` says which broke */
+	void (*quiesce)(void);                 /* brings every cached block home: no REGION_CACHED remains */
 	void (*stats)(struct heap_stats *stats);
 
 	struct contract contract;

@@ -160,8 +160,8 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	executor = executor_create(run_record_open());
-	blocks = mmap(NULL, LABEL_COUNT * sizeof *blocks, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		      -1, 0);
+	blocks = mmap(NULL, LABEL_COUNT * sizeof *blocks, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	printf("%-24s %10s %10s %10s\n", "Mops/s", "bare", "oracles", "ratio");
 	if (argc == 4 && strcmp(argv[1], "--random") == 0) {
 		const size_t count = strtoul(argv[2], NULL, 10), ops = strtoul(argv[3], NULL, 10);

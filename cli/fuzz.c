@@ -21,8 +21,18 @@ struct arguments {
 	double budget, timeout;
 };
 
-enum { OPTION_BUDGET = 256, OPTION_CORPUS, OPTION_JSON, OPTION_JUNIT, OPTION_OUT, OPTION_RUNS, OPTION_SEED, OPTION_SEEDS, OPTION_TARGET,
-       OPTION_TIMEOUT };
+enum {
+	OPTION_BUDGET = 256,
+	OPTION_CORPUS,
+	OPTION_JSON,
+	OPTION_JUNIT,
+	OPTION_OUT,
+	OPTION_RUNS,
+	OPTION_SEED,
+	OPTION_SEEDS,
+	OPTION_TARGET,
+	OPTION_TIMEOUT
+};
 
 /* What libFuzzer last said of itself. */
 struct engine_status {
@@ -125,8 +135,8 @@ static void print_progress(const struct run_record *record, void *context)
 	/* On a terminal each one is written over the one before. */
 	if (terminal && status->lines > 0)
 		printf("\033[%dA", status->lines);
-	printf("%4.0f s %" PRIu64 " programs (%.0f/s), %" PRIu64 " operations, coverage %s%s", seconds, record->programs,
-	       (double)record->programs / seconds, record->operations, status->coverage, line_end);
+	printf("%4.0f s %" PRIu64 " programs (%.0f/s), %" PRIu64 " operations, coverage %s%s", seconds,
+	       record->programs, (double)record->programs / seconds, record->operations, status->coverage, line_end);
 	status->lines = 1 + report_checks_brief(stdout, record, line_end);
 	fflush(stdout);
 }
@@ -157,8 +167,8 @@ static size_t encode_seeds(const char *from, const char *to)
 		bytes = malloc(size + 1);
 		snprintf(path, sizeof path, "%s/%s", to, entry->d_name);
 		file = fopen(path, "w");
-		if (bytes == NULL || file == NULL || fwrite(bytes, 1, program_encode(&program, bytes, size), file) != size ||
-		    fclose(file) != 0)
+		if (bytes == NULL || file == NULL ||
+		    fwrite(bytes, 1, program_encode(&program, bytes, size), file) != size || fclose(file) != 0)
 			cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
 		free(bytes);
 		count++;
@@ -180,7 +190,8 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 	cli_make_folder(folder);
 	snprintf(path, sizeof path, "%s/input", folder);
 	file = fopen(path, "w");
-	if (file == NULL || fwrite(record->input, 1, record->input_size, file) != record->input_size || fclose(file) != 0)
+	if (file == NULL || fwrite(record->input, 1, record->input_size, file) != record->input_size ||
+	    fclose(file) != 0)
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
 	snprintf(path, sizeof path, "%s/program.heap", folder);
 	if (!report_write_program(path, program, record, allocator))
@@ -195,7 +206,8 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 
 static void print_table(const struct run_record *record, const struct engine_status *status, double seconds)
 {
-	printf("\n%-16s %14" PRIu64 "    %-16s %14" PRIu64 "\n", "programs", record->programs, "operations", record->operations);
+	printf("\n%-16s %14" PRIu64 "    %-16s %14" PRIu64 "\n", "programs", record->programs, "operations",
+	       record->operations);
 	printf("%-16s %14.0f    %-16s %14" PRIu64 "\n", "programs/s", (double)record->programs / seconds, "faults",
 	       record->faults_injected);
 	printf("%-16s %14s    %-16s %14s\n", "coverage (edges)", status->coverage, "corpus", status->corpus);
@@ -213,7 +225,8 @@ static void find_target(char *path, size_t size)
 
 static enum verdict_kind run(const struct arguments *arguments, const char *allocator)
 {
-	char target[PATH_MAX], work[PATH_MAX - 64], log[PATH_MAX], artifacts[PATH_MAX], budget[48], timeout[48], seed[48], runs[48];
+	char target[PATH_MAX], work[PATH_MAX - 64], log[PATH_MAX], artifacts[PATH_MAX], budget[48], timeout[48],
+		seed[48], runs[48];
 	char corpus[PATH_MAX], seeds[PATH_MAX];
 	char *argv[16];
 	int argc = 0;
@@ -222,7 +235,8 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 		.argv = argv,
 		.output = log,
 		.timeout_seconds = arguments->timeout,
-		.budget_seconds = arguments->budget > 0 ? arguments->budget + 10 : 0, /* libFuzzer ends by itself before */
+		.budget_seconds =
+			arguments->budget > 0 ? arguments->budget + 10 : 0, /* libFuzzer ends by itself before */
 		.interrupted = &cli_interrupted,
 		.progress = print_progress,
 		.context = &status,
@@ -288,7 +302,8 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	}
 	verdict = result.record->verdict.kind;
 	if (verdict == VERDICT_CLEAN && WIFEXITED(result.status) && WEXITSTATUS(result.status) != 0 && !result.stopped)
-		cli_die(STATUS_ENVIRONMENT, "%s ended with status %d without a verdict; see its output with --target %s", target,
+		cli_die(STATUS_ENVIRONMENT,
+			"%s ended with status %d without a verdict; see its output with --target %s", target,
 			WEXITSTATUS(result.status), target);
 	program_init(&program);
 	program_decode(result.record->input, result.record->input_size, &program);
@@ -312,7 +327,8 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 int cmd_fuzz(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, such as 60s or 10m (default: when interrupted)", 0},
+		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, such as 60s or 10m (default: when interrupted)",
+		 0},
 		{"corpus", OPTION_CORPUS, "DIR", 0, "Begin with the inputs in DIR and keep new ones there", 0},
 		{"seeds", OPTION_SEEDS, "DIR", 0, "Begin also with the programs (text) in DIR", 0},
 		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
@@ -328,7 +344,8 @@ int cmd_fuzz(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "[ALLOCATOR[,ALLOCATOR...]]",
-		.doc = "Searches for bugs with libFuzzer under AddressSanitizer and UndefinedBehaviorSanitizer: random programs, guided by "
+		.doc = "Searches for bugs with libFuzzer under AddressSanitizer and UndefinedBehaviorSanitizer: random "
+		       "programs, guided by "
 		       "coverage, on the allocators side by side (default: all)."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
@@ -344,13 +361,15 @@ int cmd_fuzz(int argc, char **argv)
 		char list[256], *state = NULL;
 
 		if (allocator[strspn(allocator, ",")] == '\0' || strlen(allocator) >= sizeof list)
-			cli_die(STATUS_USAGE, "'%s': expected names of allocators separated by commas: see heapstorm list",
+			cli_die(STATUS_USAGE,
+				"'%s': expected names of allocators separated by commas: see heapstorm list",
 				allocator);
 		snprintf(list, sizeof list, "%s", allocator);
 		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
 			size_t i = 0;
 
-			while (heapstorm_adapters[i] != NULL && strcmp(name, heapstorm_adapters[i]->allocator->name) != 0)
+			while (heapstorm_adapters[i] != NULL &&
+			       strcmp(name, heapstorm_adapters[i]->allocator->name) != 0)
 				i++;
 			if (heapstorm_adapters[i] == NULL)
 				cli_die(STATUS_USAGE, "no allocator is called '%s': see heapstorm list", name);

@@ -43,13 +43,13 @@ void cli_write_junit(const char *path, const char *suite, const cJSON *results)
 
 	if (path == NULL)
 		return;
-	cJSON_ArrayForEach(result, results)
-		failures += strcmp(text_of(result, "verdict"), "clean") != 0;
+	cJSON_ArrayForEach(result, results) failures += strcmp(text_of(result, "verdict"), "clean") != 0;
 	file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
 	if (file == NULL)
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
 	fprintf(file, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-	fprintf(file, "<testsuite name=\"%s\" tests=\"%d\" failures=\"%d\">\n", suite, cJSON_GetArraySize(results), failures);
+	fprintf(file, "<testsuite name=\"%s\" tests=\"%d\" failures=\"%d\">\n", suite, cJSON_GetArraySize(results),
+		failures);
 	cJSON_ArrayForEach(result, results)
 	{
 		const cJSON *const seconds = cJSON_GetObjectItem(result, "seconds");

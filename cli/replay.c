@@ -207,11 +207,13 @@ int cmd_replay(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{"allocator", 'a', "NAME", 0, "Run on NAME, or on several (A,B), whatever the file says", 0},
-		{"expect", OPTION_EXPECT, NULL, 0, "Succeed if the verdict is the one that the file expects (clean if it says none)", 0},
+		{"expect", OPTION_EXPECT, NULL, 0,
+		 "Succeed if the verdict is the one that the file expects (clean if it says none)", 0},
 		{"quick", OPTION_QUICK, NULL, 0, "Leave out the checks that run the program again", 0},
 		{"repeat", OPTION_REPEAT, "N", 0, "Run each program N times", 0},
 		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
-		{"variant", OPTION_VARIANT, "NAME", 0, "asan (the default): allocators under AddressSanitizer; plain: as shipped", 0},
+		{"variant", OPTION_VARIANT, "NAME", 0,
+		 "asan (the default): allocators under AddressSanitizer; plain: as shipped", 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write the results as JSON", 0},
 		{"junit", OPTION_JUNIT, "FILE", 0, "Write the results as JUnit XML", 0},
 		{"verbose", 'v', NULL, 0, "Show all that a sanitizer wrote", 0},
@@ -239,7 +241,8 @@ int cmd_replay(int argc, char **argv)
 	if (arguments.allocators != NULL) {
 		char list[PROGRAM_SPEC_MAX], *state = NULL;
 
-		if (arguments.allocators[strspn(arguments.allocators, ",")] == '\0' || strlen(arguments.allocators) >= sizeof list)
+		if (arguments.allocators[strspn(arguments.allocators, ",")] == '\0' ||
+		    strlen(arguments.allocators) >= sizeof list)
 			cli_die(STATUS_USAGE, "--allocator %s: expected names separated by commas: see heapstorm list",
 				arguments.allocators);
 		snprintf(list, sizeof list, "%s", arguments.allocators);
@@ -272,8 +275,8 @@ int cmd_replay(int argc, char **argv)
 	cli_write_junit(arguments.junit, "replay", results);
 	cJSON_Delete(results);
 	printf("\n%" PRIu64 " runs under %s, %" PRIu64 " operations, %" PRIu64 " faults\n", total.programs,
-	       arguments.variant[0] == 'a' ? "AddressSanitizer and UndefinedBehaviorSanitizer" : "no sanitizer", total.operations,
-	       total.faults_injected);
+	       arguments.variant[0] == 'a' ? "AddressSanitizer and UndefinedBehaviorSanitizer" : "no sanitizer",
+	       total.operations, total.faults_injected);
 	report_checks(stdout, &total);
 	printf("verdict: %s\n", verdict_name(worst));
 	return good ? STATUS_CLEAN : STATUS_FOUND;

@@ -62,9 +62,11 @@ static void show_progress(const struct run_record *record, void *context)
 
 	++*seconds;
 	if (isatty(STDOUT_FILENO))
-		printf("\r%4.0f s  %" PRIu64 " rounds  %" PRIu64 " operations\033[K", *seconds, record->programs, record->operations);
+		printf("\r%4.0f s  %" PRIu64 " rounds  %" PRIu64 " operations\033[K", *seconds, record->programs,
+		       record->operations);
 	else if ((int)*seconds % 10 == 0)
-		printf("%4.0f s  %" PRIu64 " rounds  %" PRIu64 " operations\n", *seconds, record->programs, record->operations);
+		printf("%4.0f s  %" PRIu64 " rounds  %" PRIu64 " operations\n", *seconds, record->programs,
+		       record->operations);
 	fflush(stdout);
 }
 
@@ -96,7 +98,8 @@ int cmd_stress(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "[ALLOCATOR]",
-		.doc = "Runs random threads that allocate, free and hand blocks to each other, and walks the heap between rounds (default: "
+		.doc = "Runs random threads that allocate, free and hand blocks to each other, and walks the heap "
+		       "between rounds (default: "
 		       "mem_alloc_2.0)."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
@@ -144,13 +147,14 @@ int cmd_stress(int argc, char **argv)
 		copy_output(output);
 		cli_die(STATUS_ENVIRONMENT, "%s did not start", process);
 	}
-	printf("%" PRIu64 " rounds, %" PRIu64 " operations, contents verified %" PRIu64 " times, heap walked %" PRIu64 " times\n",
+	printf("%" PRIu64 " rounds, %" PRIu64 " operations, contents verified %" PRIu64 " times, heap walked %" PRIu64
+	       " times\n",
 	       result.record->programs, result.record->operations, result.record->checks[VERDICT_CORRUPTION],
 	       result.record->checks[VERDICT_LOST_MEMORY]);
 	program_init(&none);
 	if (verdict != VERDICT_CLEAN) {
-		printf("%s on %s in round %" PRIu64 " of seed %s: %s\n", verdict_name(verdict), allocator, result.record->programs + 1,
-		       arguments.seed, result.record->verdict.message);
+		printf("%s on %s in round %" PRIu64 " of seed %s: %s\n", verdict_name(verdict), allocator,
+		       result.record->programs + 1, arguments.seed, result.record->verdict.message);
 		copy_output(output);
 	}
 	cJSON_AddItemToArray(results, report_json(NULL, arguments.variant, &none, result.record));

@@ -16,7 +16,6 @@
 
 #include "executor.h"
 #include "mutator.h"
-#include "mutator.h"
 #include "program.h"
 #include "report.h"
 #include "subject.h"
@@ -72,9 +71,9 @@ static void add_subject(const char *name)
 {
 	char message[256];
 
-	if (subject_count == SUBJECTS_MAX ||
-	    !subject_open(name, &subjects[subject_count], message, sizeof message)) {
-		fprintf(stderr, "heapstorm: HEAPSTORM_ALLOCATORS: %s\n", subject_count == SUBJECTS_MAX ? "too many" : message);
+	if (subject_count == SUBJECTS_MAX || !subject_open(name, &subjects[subject_count], message, sizeof message)) {
+		fprintf(stderr, "heapstorm: HEAPSTORM_ALLOCATORS: %s\n",
+			subject_count == SUBJECTS_MAX ? "too many" : message);
 		exit(2);
 	}
 	subject_count++;
@@ -105,7 +104,8 @@ static uint64_t request_of(const struct op *op)
 {
 	uint64_t size = op->size;
 
-	if ((op->kind == OP_CALLOC || op->kind == OP_REALLOCARRAY) && __builtin_mul_overflow(op->count, op->size, &size))
+	if ((op->kind == OP_CALLOC || op->kind == OP_REALLOCARRAY) &&
+	    __builtin_mul_overflow(op->count, op->size, &size))
 		return UINT64_MAX;
 	return op_makes_block(op->kind) ? size : 0;
 }
@@ -183,14 +183,18 @@ static void compare_outcomes(void)
 				if (outcomes[0][at] == OUTCOME_NONE || outcomes[other][at] == OUTCOME_NONE ||
 				    outcomes[0][at] == outcomes[other][at] || !is_determined(op))
 					continue;
-				*verdict = (struct verdict){.kind = VERDICT_CONTRACT, .thread = (uint32_t)thread, .op = i};
+				*verdict =
+					(struct verdict){.kind = VERDICT_CONTRACT, .thread = (uint32_t)thread, .op = i};
 				/* The one that refuses what can be had, or grants what cannot. */
 				snprintf(record->allocator, sizeof record->allocator, "%s",
-					 subjects[(outcomes[0][at] == OUTCOME_NULL) == (request_of(op) <= REQUEST_MAX) ? 0 : other]
+					 subjects[(outcomes[0][at] == OUTCOME_NULL) == (request_of(op) <= REQUEST_MAX)
+							  ? 0
+							  : other]
 						 .allocator->name);
 				snprintf(verdict->message, sizeof verdict->message, "%s returns %s on %s and %s on %s",
 					 op_kind_name(op->kind), outcomes[0][at] == OUTCOME_NULL ? "NULL" : "a block",
-					 subjects[0].allocator->name, outcomes[other][at] == OUTCOME_NULL ? "NULL" : "a block",
+					 subjects[0].allocator->name,
+					 outcomes[other][at] == OUTCOME_NULL ? "NULL" : "a block",
 					 subjects[other].allocator->name);
 				stop();
 			}

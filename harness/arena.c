@@ -25,21 +25,21 @@
 
 #define SIZE_WANTED ((size_t)64 << 30)
 #define SIZE_LEAST ((size_t)1 << 30)
-#define BREAK_SHARE 8                     /* the last eighth of a range is what sbrk moves in */
-#define COMMIT_STEP ((size_t)64 << 20)    /* accessible memory grows in such steps */
-#define SMALL_RANGE ((size_t)64 << 10)    /* up to here ranges are zeroed by hand rather than by the kernel */
-#define RESET_BY_HAND ((size_t)16 << 20)  /* up to such a frontier a reset zeroes by hand */
-#define HINT_REACH ((size_t)16 << 20)     /* how far beyond the frontier a hint is followed */
-#define COLD_INPUTS 64                    /* a page that stayed zero for so many resets goes back to the kernel */
+#define BREAK_SHARE 8                    /* the last eighth of a range is what sbrk moves in */
+#define COMMIT_STEP ((size_t)64 << 20)   /* accessible memory grows in such steps */
+#define SMALL_RANGE ((size_t)64 << 10)   /* up to here ranges are zeroed by hand rather than by the kernel */
+#define RESET_BY_HAND ((size_t)16 << 20) /* up to such a frontier a reset zeroes by hand */
+#define HINT_REACH ((size_t)16 << 20)    /* how far beyond the frontier a hint is followed */
+#define COLD_INPUTS 64                   /* a page that stayed zero for so many resets goes back to the kernel */
 
 #define BINS 40 /* free extents by the power of two of their pages */
 
 /* Arrays by page, all zero at the start. A free extent is described at its first page; its last page holds its length too. */
 struct page_tables {
-	uint32_t *length;       /* pages of the free extent that begins or ends here, 0 within mapped memory */
-	uint32_t *next, *prev;  /* bin list, page numbers + 1, 0 for none; at the first page */
-	uint8_t *state;         /* PAGE_... bits */
-	uint32_t *last_dirty;   /* the reset in which it was last found dirty */
+	uint32_t *length;      /* pages of the free extent that begins or ends here, 0 within mapped memory */
+	uint32_t *next, *prev; /* bin list, page numbers + 1, 0 for none; at the first page */
+	uint8_t *state;        /* PAGE_... bits */
+	uint32_t *last_dirty;  /* the reset in which it was last found dirty */
 };
 
 enum {
@@ -52,9 +52,9 @@ enum {
 
 struct domain {
 	char *base;
-	size_t pages;       /* for mappings; the break range follows */
-	size_t frontier;    /* pages below it were handed out since the reset */
-	size_t committed;   /* bytes from base that are accessible */
+	size_t pages;     /* for mappings; the break range follows */
+	size_t frontier;  /* pages below it were handed out since the reset */
+	size_t committed; /* bytes from base that are accessible */
 	char *break_start, *break_now, *break_committed, *break_end;
 	struct page_tables table;
 	uint32_t bins[BINS]; /* page number + 1 */
@@ -262,7 +262,7 @@ static void pages_discard(struct domain *domain, size_t page, size_t pages)
 {
 	madvise(page_address(domain, page), pages << page_shift, MADV_DONTNEED);
 	for (size_t i = page; i < page + pages; i++)
-		domain->table.state[i] &= (uint8_t) ~(PAGE_RESIDENT | PAGE_DIRTY);
+		domain->table.state[i] &= (uint8_t)~(PAGE_RESIDENT | PAGE_DIRTY);
 }
 
 static void pages_zero(struct domain *domain, size_t page, size_t pages)
@@ -520,7 +520,8 @@ void arena_reset(void)
 	domain->resets++;
 	if (domain->protection_changed) {
 		mprotect(domain->base, domain->committed, PROT_READ | PROT_WRITE);
-		mprotect(domain->break_start, (size_t)(domain->break_committed - domain->break_start), PROT_READ | PROT_WRITE);
+		mprotect(domain->break_start, (size_t)(domain->break_committed - domain->break_start),
+			 PROT_READ | PROT_WRITE);
 		domain->protection_changed = false;
 	}
 	if (frontier << page_shift > RESET_BY_HAND) {
@@ -689,7 +690,8 @@ static void *move_locked(struct domain *domain, void *start, size_t old_size, vo
 
 	if (fault_hits(domain))
 		return MAP_FAILED;
-	if (!page_range(domain, start, old_size, &page, &pages) || !page_range(domain, to, new_size, &to_page, &to_pages) ||
+	if (!page_range(domain, start, old_size, &page, &pages) ||
+	    !page_range(domain, to, new_size, &to_page, &to_pages) ||
 	    (page < to_page + to_pages && to_page < page + pages))
 		return refuse(domain, EINVAL);
 	unmap_mapped(domain, to_page, to_page + to_pages);

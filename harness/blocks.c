@@ -106,8 +106,9 @@ void blocks_reset(struct blocks *blocks, uint32_t label_limit)
 	blocks->next_id = blocks->next_pattern = 1;
 }
 
-__attribute__((format(printf, 6, 7))) static bool found(struct finding *finding, enum verdict_kind kind, uint64_t address,
-							 uint32_t victim, uint32_t other, const char *format, ...)
+__attribute__((format(printf, 6, 7))) static bool found(struct finding *finding, enum verdict_kind kind,
+							uint64_t address, uint32_t victim, uint32_t other,
+							const char *format, ...)
 {
 	va_list arguments;
 
@@ -162,8 +163,8 @@ static bool claim(struct blocks *blocks, uint32_t index, size_t size, uint32_t o
 	if (other == 0 || (oracles & ORACLE(VERDICT_OVERLAP)) == 0)
 		return true;
 	const struct block *const victim = &blocks->records[other];
-	const uintptr_t from = victim->span.start > (uintptr_t)block->address ? victim->span.start
-									       : (uintptr_t)block->address;
+	const uintptr_t from =
+		victim->span.start > (uintptr_t)block->address ? victim->span.start : (uintptr_t)block->address;
 	char text[160];
 
 	block_describe(victim, text, sizeof text);
@@ -199,12 +200,14 @@ uint32_t blocks_add(struct blocks *blocks, void *address, size_t size, size_t al
 	if ((oracles & ORACLE(VERDICT_MISALIGNED)) != 0) {
 		record->checks[VERDICT_MISALIGNED]++;
 		if ((start & (alignment - 1)) != 0) {
-			found(finding, VERDICT_MISALIGNED, start, index, 0, "%p is not a multiple of %zu", address, alignment);
+			found(finding, VERDICT_MISALIGNED, start, index, 0, "%p is not a multiple of %zu", address,
+			      alignment);
 			return 0;
 		}
 	}
 	if (start >> 47 != 0 || start + size < start || (start + size) >> 47 != 0) {
-		found(finding, VERDICT_CONTRACT, start, index, 0, "%p is not an address that a process can have", address);
+		found(finding, VERDICT_CONTRACT, start, index, 0, "%p is not an address that a process can have",
+		      address);
 		return 0;
 	}
 	record->checks[VERDICT_OVERLAP] += (oracles & ORACLE(VERDICT_OVERLAP)) != 0;

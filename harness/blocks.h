@@ -18,12 +18,12 @@ struct block {
 	uint64_t id;             /* unique in the run, from 1 */
 	uint64_t pattern;        /* what the contents follow from */
 	uint64_t op;
-	size_t requested;        /* bytes; what realloc has to keep */
-	size_t size;             /* bytes that are filled: the request, or all usable ones once they were asked for */
+	size_t requested; /* bytes; what realloc has to keep */
+	size_t size;      /* bytes that are filled: the request, or all usable ones once they were asked for */
 	uint32_t thread;
-	uint32_t label;          /* LABEL_NULL once nameless */
+	uint32_t label; /* LABEL_NULL once nameless */
 	uint32_t next_unused;
-	uint32_t walk;           /* the last heap walk that met it */
+	uint32_t walk; /* the last heap walk that met it */
 };
 
 struct blocks {
@@ -31,12 +31,12 @@ struct blocks {
 	uint32_t limit;        /* records below it were in use at some time */
 	uint32_t unused;       /* list of unused records below the limit, 0 ends it */
 	uint32_t live;
-	uint32_t walks;        /* heap walks so far */
-	uint32_t *labels;      /* record by label, 0 for none */
+	uint32_t walks;   /* heap walks so far */
+	uint32_t *labels; /* record by label, 0 for none */
 	uint64_t next_id, next_pattern;
 	size_t live_bytes;
-	bool poison;           /* AddressSanitizer watches live blocks */
-	bool sparse;           /* as in struct run_options */
+	bool poison; /* AddressSanitizer watches live blocks */
+	bool sparse; /* as in struct run_options */
 };
 
 bool blocks_open(struct blocks *blocks);
@@ -47,7 +47,7 @@ void blocks_reset(struct blocks *blocks, uint32_t label_limit);
 /* Where a check failed. */
 struct finding {
 	enum verdict_kind kind;
-	uint64_t address;     /* the offending byte */
+	uint64_t address;       /* the offending byte */
 	uint32_t victim, other; /* records, 0 if none */
 	char message[512];
 };

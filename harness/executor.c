@@ -68,7 +68,7 @@ struct executor {
 	uint8_t *outcomes[PROGRAM_THREADS_MAX];
 	struct executor_thread threads[PROGRAM_THREADS_MAX];
 	uint32_t events[PROGRAM_EVENTS_MAX];
-	size_t event_limit; /* events below it were signalled in this round */
+	size_t event_limit;  /* events below it were signalled in this round */
 	uint32_t just_ended; /* thread whose destructors may still run, plus 1 */
 	struct finding finding;
 };
@@ -77,7 +77,8 @@ static struct executor *watched; /* for handlers: they have no other way to it *
 
 struct executor *executor_create(struct run_record *record)
 {
-	struct executor *executor = mmap(NULL, sizeof *executor, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct executor *executor =
+		mmap(NULL, sizeof *executor, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (executor == MAP_FAILED || !blocks_open(&executor->blocks))
 		return NULL;
@@ -143,7 +144,8 @@ static bool fail(struct executor *executor)
 }
 
 __attribute__((format(printf, 5, 6))) static bool fail_with(struct executor *executor, enum verdict_kind kind,
-							     const void *address, uint32_t victim, const char *format, ...)
+							    const void *address, uint32_t victim, const char *format,
+							    ...)
 {
 	va_list arguments;
 
@@ -197,8 +199,8 @@ static bool check_null(struct executor *executor, const struct request *request,
 	const struct contract *const contract = &executor->allocator->contract;
 
 	executor->record->checks[VERDICT_CONTRACT]++;
-	const bool impossible = request->overflows || request->size >= SURELY_IMPOSSIBLE ||
-				request->alignment >= SURELY_IMPOSSIBLE;
+	const bool impossible =
+		request->overflows || request->size >= SURELY_IMPOSSIBLE || request->alignment >= SURELY_IMPOSSIBLE;
 
 	if (request->bad_alignment) {
 		/* Where size and alignment are both wrong, either may be told. */
@@ -216,8 +218,8 @@ static bool check_null(struct executor *executor, const struct request *request,
 		return true;
 	if (error != ENOMEM)
 		return fail_with(executor, VERDICT_CONTRACT, NULL, 0,
-				 "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name, request->size,
-				 error == ERRNO_UNTOUCHED ? 0 : error);
+				 "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name,
+				 request->size, error == ERRNO_UNTOUCHED ? 0 : error);
 	if (impossible || os_refused(executor))
 		return true;
 	if (!executor->arena && request->size + request->alignment > SURELY_AVAILABLE)
@@ -274,11 +276,13 @@ static bool take_result(struct executor *executor, const struct op *op, const st
 				 "%s returned %p for more bytes than any object can have", name, address);
 	if (request->bad_alignment &&
 	    (request->posix || executor->allocator->contract.bad_alignment_fails == CONTRACT_YES) &&
-	    !fail_with(executor, VERDICT_CONTRACT, address, 0, "%s accepted the alignment %zu", name, request->alignment))
+	    !fail_with(executor, VERDICT_CONTRACT, address, 0, "%s accepted the alignment %zu", name,
+		       request->alignment))
 		return false;
 	index = blocks_add(&executor->blocks, address, request->size,
-			   request->alignment == 0 || request->bad_alignment ? natural_alignment(executor, request->size)
-									      : request->alignment,
+			   request->alignment == 0 || request->bad_alignment
+				   ? natural_alignment(executor, request->size)
+				   : request->alignment,
 			   request->zeroed, executor->allocator->contract.malloc_zero_is_block == CONTRACT_YES,
 			   executor->oracles, record, &executor->finding);
 	if (index == 0)
@@ -336,8 +340,8 @@ static bool run_plain_allocation(struct executor *executor, const struct op *op,
 		error = allocator->posix_memalign(&result, op->alignment, op->size);
 		executor->record->checks[VERDICT_CONTRACT]++;
 		if (error == 0 ? result == (void *)&request : result != (void *)&request && result != NULL)
-			return fail_with(executor, VERDICT_CONTRACT, NULL, 0, "posix_memalign returned %d and %s", error,
-					 error == 0 ? "stored no pointer" : "stored a pointer all the same");
+			return fail_with(executor, VERDICT_CONTRACT, NULL, 0, "posix_memalign returned %d and %s",
+					 error, error == 0 ? "stored no pointer" : "stored a pointer all the same");
 		address = error == 0 ? result : NULL;
 		return take_result(executor, op, &request, address, error, outcome);
 	}
@@ -367,7 +371,8 @@ static bool realloc_block(struct executor *executor, const struct op *op, struct
 	error = errno;
 	if (address == NULL) {
 		*outcome = OUTCOME_NULL;
-		if (request->size == 0 && !request->overflows && allocator->contract.realloc_zero == REALLOC_ZERO_FREES) {
+		if (request->size == 0 && !request->overflows &&
+		    allocator->contract.realloc_zero == REALLOC_ZERO_FREES) {
 			blocks_forget(blocks, old);
 			if (before.label != LABEL_NULL)
 				blocks->labels[before.label] = 0;
@@ -459,8 +464,8 @@ static bool run_usable_size(struct executor *executor, uint32_t index)
 	if (index == 0) {
 		usable = allocator->malloc_usable_size(NULL);
 		executor->record->checks[VERDICT_CONTRACT]++;
-		return usable == 0 || fail_with(executor, VERDICT_CONTRACT, NULL, 0,
-						"malloc_usable_size(NULL) is %zu, not 0", usable);
+		return usable == 0 ||
+		       fail_with(executor, VERDICT_CONTRACT, NULL, 0, "malloc_usable_size(NULL) is %zu, not 0", usable);
 	}
 	const struct block *const block = &blocks->records[index];
 
@@ -477,9 +482,10 @@ static bool run_usable_size(struct executor *executor, uint32_t index)
 	/* To fill it would be the engine's own crash. */
 	if (executor->arena && arena_contains(block->address) &&
 	    !arena_is_mapped((const char *)block->address + usable - 1))
-		return fail_with(executor, VERDICT_UNDERSIZED, (const char *)block->address + usable - 1, index,
-				 "malloc_usable_size is %zu for a block of %zu bytes, and the last of them is not mapped", usable,
-				 block->requested);
+		return fail_with(
+			executor, VERDICT_UNDERSIZED, (const char *)block->address + usable - 1, index,
+			"malloc_usable_size is %zu for a block of %zu bytes, and the last of them is not mapped",
+			usable, block->requested);
 	return blocks_extend(blocks, index, usable, executor->oracles, executor->record, &executor->finding) ||
 	       fail(executor);
 }
@@ -608,8 +614,8 @@ static struct executor_thread *choose_next(struct executor *executor)
 		 * Those that wait come before those that join, and main last of all: at its end it joins again until all
 		 * have ended.
 		 */
-		if (blocked == NULL || (blocked->state == THREAD_JOINING &&
-					(thread->state == THREAD_WAITING || blocked->number == 0)))
+		if (blocked == NULL ||
+		    (blocked->state == THREAD_JOINING && (thread->state == THREAD_WAITING || blocked->number == 0)))
 			blocked = thread;
 	}
 	/* A program that would hang by itself does not: the lowest of them goes on. */
@@ -869,7 +875,8 @@ static bool check_largest_free(struct executor *executor, size_t largest)
 	arena_fail_all(false);
 	if (address == NULL)
 		return fail_with(executor, VERDICT_UNCOALESCED, NULL, 0,
-				 "%zu bytes are free in one region, but a request of %zu needs new memory", largest, size);
+				 "%zu bytes are free in one region, but a request of %zu needs new memory", largest,
+				 size);
 	allocator->free(address);
 	return true;
 }
@@ -950,7 +957,8 @@ static bool check_plateau(struct executor *executor)
 			return true;
 	}
 	return fail_with(executor, VERDICT_UNRECLAIMED, NULL, 0,
-			 "with everything freed, up to %zu bytes stay mapped in the first %d rounds and at least %zu in the last of %d",
+			 "with everything freed, up to %zu bytes stay mapped in the first %d rounds and at least %zu "
+			 "in the last of %d",
 			 before, PLATEAU_ROUNDS * 2 / 3, after, PLATEAU_ROUNDS);
 }
 
@@ -1009,7 +1017,8 @@ static void record_death(enum verdict_kind kind, uintptr_t address, const char *
 {
 	struct executor *const executor = watched;
 
-	if (executor == NULL || executor->record->state != RUN_RUNNING || executor->record->verdict.kind != VERDICT_CLEAN)
+	if (executor == NULL || executor->record->state != RUN_RUNNING ||
+	    executor->record->verdict.kind != VERDICT_CLEAN)
 		return;
 	struct finding *const finding = &executor->finding;
 
@@ -1051,8 +1060,7 @@ static void first_line(const char *report, char *line, size_t size)
 static void on_asan_report(const char *report)
 {
 	char line[400], what[480];
-	const uintptr_t address =
-		__asan_get_report_address != NULL ? (uintptr_t)__asan_get_report_address() : 0;
+	const uintptr_t address = __asan_get_report_address != NULL ? (uintptr_t)__asan_get_report_address() : 0;
 	const bool is_abort = strstr(report, "Sanitizer: ABRT") != NULL;
 
 	if (watched == NULL)
@@ -1065,7 +1073,8 @@ static void on_asan_report(const char *report)
 
 		block_describe(&watched->blocks.records[victim], text, sizeof text);
 		snprintf(what, sizeof what, "the allocator %s byte %zu of the live block %s",
-			 __asan_get_report_access_type != NULL && __asan_get_report_access_type() != 0 ? "writes" : "reads",
+			 __asan_get_report_access_type != NULL && __asan_get_report_access_type() != 0 ? "writes"
+												       : "reads",
 			 (size_t)(address - (uintptr_t)watched->blocks.records[victim].address), text);
 		record_death(VERDICT_TOUCHED_LIVE, address, what);
 		return;

@@ -19,16 +19,16 @@
 #define ORACLE(kind) (UINT32_C(1) << (kind)) /* kind: enum verdict_kind */
 
 enum outcome {
-	OUTCOME_NONE,  /* the operation makes no block, or did not run */
+	OUTCOME_NONE, /* the operation makes no block, or did not run */
 	OUTCOME_NULL,
 	OUTCOME_BLOCK,
 };
 
 struct run_options {
 	uint32_t oracles; /* ORACLE() bits */
-	bool sparse;      /* of large blocks fill and check the ends and samples between: for fuzzing, where a poisoned byte tells all the same */
-	bool deep;        /* also the checks that run the program again or fail every mapping */
-	bool no_fork;     /* fork does nothing: it takes milliseconds, more than all else of a small program */
+	bool sparse; /* of large blocks fill and check the ends and samples between: for fuzzing, where a poisoned byte tells all the same */
+	bool deep;         /* also the checks that run the program again or fail every mapping */
+	bool no_fork;      /* fork does nothing: it takes milliseconds, more than all else of a small program */
 	uint8_t *outcomes; /* of each operation, thread after thread; room for program_op_count(); or NULL */
 };
 

@@ -42,7 +42,8 @@ static bool check_tiling(struct walk *walk, const struct region *region)
 
 	if (region->arena != walk->arena) {
 		if (walk->arena != NULL && walk->end != walk->arena_end) {
-			snprintf(message, sizeof message, "the heap walk leaves out %zu bytes at the end of the arena at %p",
+			snprintf(message, sizeof message,
+				 "the heap walk leaves out %zu bytes at the end of the arena at %p",
 				 (size_t)(walk->arena_end - walk->end), (const void *)walk->arena);
 			return fail(walk, VERDICT_LOST_MEMORY, walk->end, 0, message);
 		}
@@ -93,7 +94,8 @@ static bool check_live(struct walk *walk, const struct region *region)
 		return fail(walk, VERDICT_LOST_MEMORY, block->address, index, message);
 	}
 	if (block->walk == walk->number)
-		return fail(walk, VERDICT_LOST_MEMORY, block->address, index, "the heap walk reports a live block twice");
+		return fail(walk, VERDICT_LOST_MEMORY, block->address, index,
+			    "the heap walk reports a live block twice");
 	block->walk = walk->number;
 	return true;
 }
@@ -106,9 +108,9 @@ static bool visit(const struct region *region, void *context)
 	if (!check_tiling(walk, region))
 		return false;
 	if (region->kind == REGION_FREE && walk->last_kind == REGION_FREE) {
-		snprintf(message, sizeof message, "two neighbouring regions are free: %zu bytes at %p and %zu bytes at %p",
-			 walk->last_size, (const void *)((const char *)region->start - walk->last_size), region->size,
-			 region->start);
+		snprintf(message, sizeof message,
+			 "two neighbouring regions are free: %zu bytes at %p and %zu bytes at %p", walk->last_size,
+			 (const void *)((const char *)region->start - walk->last_size), region->size, region->start);
 		if (!fail(walk, VERDICT_UNCOALESCED, region->start, 0, message))
 			return false;
 	}
@@ -185,7 +187,8 @@ bool heap_check(const struct allocator *allocator, struct blocks *blocks, bool q
 		if (!allocator->check(why, sizeof why))
 			good = fail(&walk, VERDICT_INVARIANT, NULL, 0, why);
 	}
-	if (good && allocator->walk != NULL && (oracles & (ORACLE(VERDICT_LOST_MEMORY) | ORACLE(VERDICT_UNCOALESCED))) != 0)
+	if (good && allocator->walk != NULL &&
+	    (oracles & (ORACLE(VERDICT_LOST_MEMORY) | ORACLE(VERDICT_UNCOALESCED))) != 0)
 		good = run_walk(&walk, record);
 	if (summary != NULL)
 		*summary = walk.summary;
@@ -250,7 +253,8 @@ static void map_from_blocks(struct map *map)
 		for (uint32_t i = 1; i < map->blocks->limit; i++) {
 			const struct block *const block = &map->blocks->records[i];
 
-			if (block->address != NULL && (uintptr_t)block->address > last && (uintptr_t)block->address < start) {
+			if (block->address != NULL && (uintptr_t)block->address > last &&
+			    (uintptr_t)block->address < start) {
 				next = block;
 				start = (uintptr_t)block->address;
 			}

@@ -73,7 +73,8 @@ static void run_child(void)
 
 int heapstorm_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
 {
-	static bool registered; /* libc cannot forget handlers: ours stay, and call whatever is registered at the time */
+	static bool
+		registered; /* libc cannot forget handlers: ours stay, and call whatever is registered at the time */
 	int error = 0;
 
 	pthread_mutex_lock(&lock);

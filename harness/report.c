@@ -60,8 +60,8 @@ static void print_map(FILE *file, const struct run_record *record)
 
 		if (cell->label != LABEL_NULL)
 			label_name(cell->label, label);
-		fprintf(file, "  %s 0x%012" PRIx64 " %10" PRIu64 "  %s %s\n", cell->guilty ? ">" : " ", cell->start, cell->size,
-			cell_name(cell->kind), label);
+		fprintf(file, "  %s 0x%012" PRIx64 " %10" PRIu64 "  %s %s\n", cell->guilty ? ">" : " ", cell->start,
+			cell->size, cell_name(cell->kind), label);
 	}
 }
 
@@ -106,7 +106,8 @@ static void print_stack(FILE *file, const char *path)
 	fclose(report);
 }
 
-void report_print(FILE *file, const struct program *program, const struct run_record *record, const char *sanitizer_output)
+void report_print(FILE *file, const struct program *program, const struct run_record *record,
+		  const char *sanitizer_output)
 {
 	const struct verdict *const verdict = &record->verdict;
 	char place[256];
@@ -120,8 +121,8 @@ void report_print(FILE *file, const struct program *program, const struct run_re
 	print_blocks(file, program, verdict);
 	print_map(file, record);
 	/* What an oracle found has no stack: the damage was done before. */
-	if (sanitizer_output != NULL && (verdict->kind == VERDICT_TOUCHED_LIVE || verdict->kind == VERDICT_CRASH ||
-					 verdict->kind == VERDICT_ABORT))
+	if (sanitizer_output != NULL &&
+	    (verdict->kind == VERDICT_TOUCHED_LIVE || verdict->kind == VERDICT_CRASH || verdict->kind == VERDICT_ABORT))
 		print_stack(file, sanitizer_output);
 }
 

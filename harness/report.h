@@ -14,7 +14,8 @@
  * Prints the verdict of a record for a person: what must hold, where it broke, the blocks, a map of the neighbourhood. Nothing for a
  * clean one. `sanitizer_output` is a file with what the sanitizer wrote, of which the first stack is shown; may be NULL.
  */
-void report_print(FILE *file, const struct program *program, const struct run_record *record, const char *sanitizer_output);
+void report_print(FILE *file, const struct program *program, const struct run_record *record,
+		  const char *sanitizer_output);
 
 /* "main, operation 7: b = malloc 24", or "at the end of the program" */
 void report_place(const struct program *program, uint32_t thread, uint64_t op, char *text, size_t size);

@@ -95,8 +95,8 @@ static void conclude(struct supervised *result, bool timed_out, double timeout)
 		snprintf(verdict->message, sizeof verdict->message, "no progress for %g seconds", timeout);
 	} else if (WIFSIGNALED(result->status) && !result->stopped) {
 		verdict->kind = WTERMSIG(result->status) == SIGABRT ? VERDICT_ABORT : VERDICT_CRASH;
-		snprintf(verdict->message, sizeof verdict->message, "killed by signal %d (%s)", WTERMSIG(result->status),
-			 strsignal(WTERMSIG(result->status)));
+		snprintf(verdict->message, sizeof verdict->message, "killed by signal %d (%s)",
+			 WTERMSIG(result->status), strsignal(WTERMSIG(result->status)));
 	} else if (record->state == RUN_RUNNING && WIFEXITED(result->status) && !result->stopped) {
 		verdict->kind = VERDICT_CRASH;
 		snprintf(verdict->message, sizeof verdict->message,
@@ -131,8 +131,9 @@ static void watch(const struct supervision *supervision, pid_t child, struct sup
 			timed_out = true;
 			kill(child, SIGKILL);
 		}
-		if (asked_to_stop == 0 && ((supervision->budget_seconds > 0 && time - start > supervision->budget_seconds) ||
-					   (supervision->interrupted != NULL && *supervision->interrupted))) {
+		if (asked_to_stop == 0 &&
+		    ((supervision->budget_seconds > 0 && time - start > supervision->budget_seconds) ||
+		     (supervision->interrupted != NULL && *supervision->interrupted))) {
 			asked_to_stop = time;
 			result->stopped = true;
 			kill(child, SIGINT);

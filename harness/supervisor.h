@@ -18,7 +18,7 @@ struct supervision {
 	const char *output;     /* its standard error goes to this file; NULL: it is dropped */
 	double timeout_seconds; /* without progress for so long it is stuck and killed */
 	double budget_seconds;  /* after so long it is asked to stop (SIGINT) and this is no failure; 0: no limit */
-	const volatile bool *interrupted; /* ends it likewise when set; may be NULL */
+	const volatile bool *interrupted;                                 /* ends it likewise when set; may be NULL */
 	void (*progress)(const struct run_record *record, void *context); /* about once a second; may be NULL */
 	void *context;
 };

@@ -48,22 +48,22 @@ const char *verdict_meaning(enum verdict_kind kind);
 
 /* A block that a verdict speaks of. */
 struct verdict_block {
-	uint64_t id;        /* unique in the run, from 1 */
+	uint64_t id; /* unique in the run, from 1 */
 	uint64_t address;
-	uint64_t size;      /* bytes requested */
-	uint32_t label;     /* LABEL_NULL if nameless by then */
-	uint32_t thread;    /* who made it: thread ... */
-	uint64_t op;        /* ... and operation, from 0 */
+	uint64_t size;   /* bytes requested */
+	uint32_t label;  /* LABEL_NULL if nameless by then */
+	uint32_t thread; /* who made it: thread ... */
+	uint64_t op;     /* ... and operation, from 0 */
 };
 
 struct verdict {
 	enum verdict_kind kind;
-	uint32_t thread;       /* where it was seen */
-	uint64_t op;           /* index in that thread, from 0; NO_OP: at the end of the program */
-	uint64_t address;      /* the offending byte or pointer, 0 if none */
+	uint32_t thread;  /* where it was seen */
+	uint64_t op;      /* index in that thread, from 0; NO_OP: at the end of the program */
+	uint64_t address; /* the offending byte or pointer, 0 if none */
 	uint32_t block_count;
 	struct verdict_block blocks[VERDICT_BLOCKS_MAX]; /* the first is the victim where there is one */
-	char message[512];     /* one sentence, no newline */
+	char message[512];                               /* one sentence, no newline */
 };
 
 #define RUN_INPUT_MAX 65536
@@ -73,8 +73,8 @@ struct verdict {
 /* A stretch of memory beside the offending address, for the map in a report. */
 struct map_cell {
 	uint64_t start, size;
-	uint8_t kind;       /* enum region_kind, or MAP_CELL_UNKNOWN */
-	uint32_t label;     /* of the live block there, LABEL_NULL if none */
+	uint8_t kind;   /* enum region_kind, or MAP_CELL_UNKNOWN */
+	uint32_t label; /* of the live block there, LABEL_NULL if none */
 	bool guilty;
 };
 #define MAP_CELL_UNKNOWN 255
@@ -82,21 +82,21 @@ struct map_cell {
 enum run_state { RUN_NOT_STARTED, RUN_RUNNING, RUN_FINISHED };
 
 struct run_record {
-	uint32_t magic, size;        /* RUN_RECORD_MAGIC, sizeof(struct run_record) */
-	uint32_t state;              /* enum run_state */
-	char allocator[64];          /* under test at the moment */
-	uint64_t steps;              /* grows with every operation: no growth is no progress */
-	uint32_t thread;             /* at work now or last */
+	uint32_t magic, size; /* RUN_RECORD_MAGIC, sizeof(struct run_record) */
+	uint32_t state;       /* enum run_state */
+	char allocator[64];   /* under test at the moment */
+	uint64_t steps;       /* grows with every operation: no growth is no progress */
+	uint32_t thread;      /* at work now or last */
 	uint64_t op;
-	uint64_t programs;           /* finished programs (fuzzing: inputs) */
-	uint64_t operations;         /* operations executed, all programs */
+	uint64_t programs;               /* finished programs (fuzzing: inputs) */
+	uint64_t operations;             /* operations executed, all programs */
 	uint64_t operations_by_kind[32]; /* indexed by enum op_kind */
 	uint64_t checks[VERDICT_KINDS];  /* how often each oracle ran; index VERDICT_CLEAN unused */
 	uint64_t faults_injected;
-	struct verdict verdict;      /* CLEAN until something is found; the first finding stays */
+	struct verdict verdict; /* CLEAN until something is found; the first finding stays */
 	uint32_t map_count;
 	struct map_cell map[MAP_CELLS_MAX];
-	uint32_t input_size;         /* fuzzing: the input at work, so that whatever kills the process cannot lose it */
+	uint32_t input_size; /* fuzzing: the input at work, so that whatever kills the process cannot lose it */
 	uint8_t input[RUN_INPUT_MAX];
 };
 #define RUN_RECORD_MAGIC 0x48535231u /* "HSR1" */

@@ -28,9 +28,9 @@
 void __tsan_acquire(void *address) __attribute__((weak));
 void __tsan_release(void *address) __attribute__((weak));
 void __tsan_on_report(void *report);
-int __tsan_get_report_data(void *report, const char **description, int *count, int *stack_count, int *mop_count, int *loc_count,
-			   int *mutex_count, int *thread_count, int *unique_tid_count, void **sleep_trace,
-			   unsigned long trace_size) __attribute__((weak));
+int __tsan_get_report_data(void *report, const char **description, int *count, int *stack_count, int *mop_count,
+			   int *loc_count, int *mutex_count, int *thread_count, int *unique_tid_count,
+			   void **sleep_trace, unsigned long trace_size) __attribute__((weak));
 const char *__tsan_default_options(void);
 const char *__asan_default_options(void);
 
@@ -67,7 +67,7 @@ const char *__asan_default_options(void)
 
 /* The first finding ends the process. */
 __attribute__((noreturn, format(printf, 3, 4))) static void found(enum verdict_kind kind, const void *address,
-								   const char *format, ...)
+								  const char *format, ...)
 {
 	struct verdict *const verdict = &record->verdict;
 	enum verdict_kind none = VERDICT_CLEAN;
@@ -91,12 +91,12 @@ void __tsan_on_report(void *report)
 	void *trace[1];
 
 	if (__tsan_get_report_data != NULL)
-		__tsan_get_report_data(report, &description, &unused[0], &unused[1], &unused[2], &unused[3], &unused[4], &unused[5],
-				       &unused[6], trace, 1);
+		__tsan_get_report_data(report, &description, &unused[0], &unused[1], &unused[2], &unused[3], &unused[4],
+				       &unused[5], &unused[6], trace, 1);
 	if (record->verdict.kind == VERDICT_CLEAN) {
 		record->verdict.op = NO_OP;
-		snprintf(record->verdict.message, sizeof record->verdict.message, "ThreadSanitizer: %s in round %lu", description,
-			 round_number);
+		snprintf(record->verdict.message, sizeof record->verdict.message, "ThreadSanitizer: %s in round %lu",
+			 description, round_number);
 		record->verdict.kind = VERDICT_RACE;
 	}
 }
@@ -126,15 +126,15 @@ static void verify(struct worker *worker, const struct owned *block, size_t size
 	worker->checks++;
 	if (same < size)
 		found(VERDICT_CORRUPTION, (char *)block->address + same,
-		      "byte %zu of a live block of %zu bytes at %p changed in round %lu", same, block->size, block->address,
-		      round_number);
+		      "byte %zu of a live block of %zu bytes at %p changed in round %lu", same, block->size,
+		      block->address, round_number);
 }
 
 static void take_in(struct worker *worker, struct owned *block, void *address, size_t size)
 {
 	if (address == NULL)
-		found(VERDICT_CONTRACT, NULL, "%zu bytes could not be had in round %lu though the OS refused nothing", size,
-		      round_number);
+		found(VERDICT_CONTRACT, NULL, "%zu bytes could not be had in round %lu though the OS refused nothing",
+		      size, round_number);
 	if ((uintptr_t)address % 16 != 0)
 		found(VERDICT_MISALIGNED, address, "%p is not a multiple of 16 in round %lu", address, round_number);
 	block->address = address;
@@ -264,7 +264,8 @@ static void run_round(uint64_t seed, unsigned threads)
 	const unsigned share = (unsigned)(next_random(&chooser) % 128);
 
 	for (unsigned i = 0; i < threads; i++) {
-		workers[i] = (struct worker){next_random(&chooser), limit, share, i, 0, (uint64_t)round_number << 32 | (uint64_t)i << 24};
+		workers[i] = (struct worker){
+			next_random(&chooser), limit, share, i, 0, (uint64_t)round_number << 32 | (uint64_t)i << 24};
 		if (pthread_create(&handles[i], NULL, work, &workers[i]) != 0) {
 			perror("heapstorm: no thread");
 			exit(3);
@@ -276,7 +277,8 @@ static void run_round(uint64_t seed, unsigned threads)
 	if (allocator->quiesce != NULL)
 		allocator->quiesce();
 	if (!heap_check(allocator, &blocks, allocator->quiesce != NULL, ORACLES_ALL, record, NULL, &finding))
-		found(finding.kind, (void *)(uintptr_t)finding.address, "after round %lu: %.400s", round_number, finding.message);
+		found(finding.kind, (void *)(uintptr_t)finding.address, "after round %lu: %.400s", round_number,
+		      finding.message);
 }
 
 int main(int argc, char **argv)
@@ -298,7 +300,8 @@ int main(int argc, char **argv)
 			break;
 	}
 	if (argc - at != 1 || threads < 1 || threads > THREADS_MAX) {
-		fprintf(stderr, "usage: %s [--threads 1..%d] [--seed S] [--rounds N] ALLOCATOR\n", argv[0], THREADS_MAX);
+		fprintf(stderr, "usage: %s [--threads 1..%d] [--seed S] [--rounds N] ALLOCATOR\n", argv[0],
+			THREADS_MAX);
 		return 2;
 	}
 	record = run_record_open();

@@ -44,13 +44,13 @@ struct ThreadCache {
 	struct magazine magazines[MAGAZINE_CLASSES];
 	struct heap heap;
 	pthread_mutex_t lock;
-	_Atomic bool has_remote;             /* some chunk may have blocks that others freed; set by them */
-	bool bound;                          /* the thread's end will be noticed */
-	bool count_stale;                    /* the counts of the magazines may be wrong */
+	_Atomic bool has_remote; /* some chunk may have blocks that others freed; set by them */
+	bool bound;              /* the thread's end will be noticed */
+	bool count_stale;        /* the counts of the magazines may be wrong */
 	bool bounding;           /* the magazines are being flushed to let go of chunks */
 	size_t flush_at;         /* so many chunks in the heap make the magazines be flushed; 0: none did so far */
-	size_t limit_bytes;                  /* that the magazines may hold by their limits */
-	_Atomic int state;                   /* enum cache_state; changes under the central lock */
+	size_t limit_bytes;      /* that the magazines may hold by their limits */
+	_Atomic int state;       /* enum cache_state; changes under the central lock */
 	struct ThreadCache *next, *previous; /* in the list of orphans or of idle ones */
 	struct ThreadCache *all_next;        /* in the list of all: never removed */
 };

@@ -144,7 +144,8 @@ static bool fault(const struct report *report, const void *where, const char *wh
  * Does a block start in [from, to)? A word at a time: most of a chunk may be one block. Not instrumented, since a check is run for every
  * program of a fuzzer, and all that is read lies within the chunk.
  */
-__attribute__((no_sanitize("address", "undefined"))) static bool has_start_between(const struct chunk *chunk, size_t from, size_t to)
+__attribute__((no_sanitize("address", "undefined"))) static bool has_start_between(const struct chunk *chunk,
+										   size_t from, size_t to)
 {
 	const struct tag_word *first = &chunk->tags[from / 64], *last = &chunk->tags[(to - 1) / 64];
 	const uint64_t in_first = ~(uint64_t)0 << from % 64, in_last = ~(uint64_t)0 >> (63 - (to - 1) % 64);
