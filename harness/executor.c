@@ -61,7 +61,6 @@ struct executor {
 	const struct run_options *options;
 	uint32_t oracles;
 	unsigned round;
-	bool main_ended; /* and waits for the others */
 	bool failed;
 	bool arena;
 	uint64_t faults_before, refusals_before; /* at the start of the operation */
@@ -731,7 +730,6 @@ static void join_all(struct executor *executor)
 {
 	struct executor_thread *const main_thread = &executor->threads[0];
 
-	executor->main_ended = true;
 	for (uint32_t i = 1; i < executor->program->thread_count; i++) {
 		while (executor->threads[i].state != THREAD_ABSENT && executor->threads[i].state != THREAD_ENDED &&
 		       !executor->failed)
@@ -899,7 +897,6 @@ static bool run_round(struct executor *executor)
 
 	memset(executor->events, 0, executor->event_limit * sizeof executor->events[0]);
 	executor->event_limit = 0;
-	executor->main_ended = false;
 	for (size_t i = 0; i < executor->program->thread_count; i++)
 		executor->threads[i].state = i == 0 ? THREAD_READY : THREAD_ABSENT;
 	if (!run_thread_ops(&executor->threads[0]))
