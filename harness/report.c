@@ -121,8 +121,8 @@ void report_print(FILE *file, const struct program *program, const struct run_re
 	print_blocks(file, program, verdict);
 	print_map(file, record);
 	/* What an oracle found has no stack: the damage was done before. */
-	if (sanitizer_output != NULL &&
-	    (verdict->kind == VERDICT_TOUCHED_LIVE || verdict->kind == VERDICT_CRASH || verdict->kind == VERDICT_ABORT))
+	if (sanitizer_output != NULL && (verdict->kind == VERDICT_TOUCHED_LIVE || verdict->kind == VERDICT_STUCK ||
+					 verdict->kind == VERDICT_CRASH || verdict->kind == VERDICT_ABORT))
 		print_stack(file, sanitizer_output);
 }
 

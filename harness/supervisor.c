@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "supervisor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -104,32 +105,101 @@ static void conclude(struct supervised *result, bool timed_out, double timeout)
 	}
 }
 
+/* Seconds of processor time of a process, and whether one of its threads wants a processor at the moment. */
+static double processor_time(pid_t process, bool *runnable)
+{
+	char path[64], text[1024];
+	double seconds = 0;
+	DIR *tasks;
+	const struct dirent *task;
+
+	*runnable = false;
+	snprintf(path, sizeof path, "/proc/%d/task", (int)process);
+	tasks = opendir(path);
+	while (tasks != NULL && (task = readdir(tasks)) != NULL) {
+		unsigned long user, system;
+		char state, *after_name;
+		FILE *file;
+		size_t length;
+
+		snprintf(path, sizeof path, "/proc/%d/task/%.16s/stat", (int)process, task->d_name);
+		file = task->d_name[0] != '.' ? fopen(path, "r") : NULL;
+		if (file == NULL)
+			continue;
+		length = fread(text, 1, sizeof text - 1, file);
+		fclose(file);
+		text[length] = '\0';
+		after_name = strrchr(text, ')');
+		if (after_name != NULL && sscanf(after_name, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+						 &state, &user, &system) == 3) {
+			seconds += (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+			*runnable = *runnable || state == 'R' || state == 'D';
+		}
+	}
+	if (tasks != NULL)
+		closedir(tasks);
+	return seconds;
+}
+
+/* What a process has done since it last made progress. */
+struct progress {
+	uint64_t steps;
+	double waited; /* seconds in which the supervisor itself was running: a machine that is suspended is no hang */
+	double last_poll;
+	double processor; /* its processor time at the last progress */
+};
+
+/*
+ * No progress for so long is a hang if the process used the time, or if it waits for something. One that would run if it were let,
+ * on a machine with much else to do, is given six times as long.
+ */
+static bool is_stuck(struct progress *progress, pid_t child, const struct run_record *record, double time,
+		     double timeout)
+{
+	const uint64_t steps = __atomic_load_n(&record->steps, __ATOMIC_RELAXED) +
+			       __atomic_load_n(&record->programs, __ATOMIC_RELAXED);
+	const double passed = time - progress->last_poll;
+	bool runnable;
+
+	progress->last_poll = time;
+	if (steps != progress->steps || record->state != RUN_RUNNING) {
+		if (progress->waited > 1)
+			progress->processor = processor_time(child, &runnable);
+		progress->steps = steps;
+		progress->waited = 0;
+		return false;
+	}
+	/* Looked at early, and seldom: reading it costs more than a poll. */
+	if (progress->waited < 0.5 && progress->waited + passed >= 0.5)
+		progress->processor = processor_time(child, &runnable);
+	progress->waited += passed < 0.25 ? passed : 0.25;
+	if (progress->waited <= timeout)
+		return false;
+	return processor_time(child, &runnable) - progress->processor > timeout / 2 || !runnable ||
+	       progress->waited > 6 * timeout;
+}
+
 /* Waits for the process and watches over it. */
 static void watch(const struct supervision *supervision, pid_t child, struct supervised *result)
 {
 	const struct timespec pause = {.tv_nsec = POLL_NANOSECONDS};
 	const double start = now();
-	double last_progress = start, last_report = start, asked_to_stop = 0;
-	uint64_t last_steps = 0;
-	bool timed_out = false;
+	double last_report = start, asked_to_stop = 0, killed = 0;
+	struct progress progress = {.last_poll = start};
 
 	while (waitpid(child, &result->status, WNOHANG) == 0) {
 		const double time = now();
-		const uint64_t steps = __atomic_load_n(&result->record->steps, __ATOMIC_RELAXED) +
-				       __atomic_load_n(&result->record->programs, __ATOMIC_RELAXED);
 
-		if (steps != last_steps) {
-			last_steps = steps;
-			last_progress = time;
-		}
 		if (supervision->progress != NULL && time - last_report >= 1) {
 			supervision->progress(result->record, supervision->context);
 			last_report = time;
 		}
-		if (asked_to_stop == 0 && result->record->state == RUN_RUNNING &&
-		    time - last_progress > supervision->timeout_seconds) {
-			timed_out = true;
-			kill(child, SIGKILL);
+		if (asked_to_stop == 0 && killed == 0 &&
+		    is_stuck(&progress, child, result->record, time, supervision->timeout_seconds)) {
+			killed = time;
+			conclude(result, true, supervision->timeout_seconds);
+			/* A sanitizer tells where it was; what cannot is killed. */
+			kill(child, SIGABRT);
 		}
 		if (asked_to_stop == 0 &&
 		    ((supervision->budget_seconds > 0 && time - start > supervision->budget_seconds) ||
@@ -138,12 +208,13 @@ static void watch(const struct supervision *supervision, pid_t child, struct sup
 			result->stopped = true;
 			kill(child, SIGINT);
 		}
-		if (asked_to_stop != 0 && time - asked_to_stop > STOP_GRACE_SECONDS)
+		if ((asked_to_stop != 0 && time - asked_to_stop > STOP_GRACE_SECONDS) ||
+		    (killed != 0 && time - killed > 2))
 			kill(child, SIGKILL);
 		nanosleep(&pause, NULL);
 	}
 	make_sound(result->record);
-	conclude(result, timed_out, supervision->timeout_seconds);
+	conclude(result, false, supervision->timeout_seconds);
 }
 
 bool supervise(const struct supervision *supervision, struct supervised *result)
