@@ -6,6 +6,7 @@ const struct mutator_options mutator_options __attribute__((weak)) = {.ops_max =
 
 #define LIVE_BYTES_MAX (64u << 20) /* new blocks are small where this much is live */
 #define BLOCK_MAX (4u << 20)       /* of the sizes drawn; beyond are only those that no allocator can serve */
+#define ALIGNED_MAPPINGS_MAX 2     /* blocks of a program at multiples of more than 16 KiB */
 #define BATCH_MAX 48               /* operations that one mutation adds at most */
 
 /* ---- Random numbers: splitmix64 ---- */
@@ -1217,6 +1218,18 @@ static uint64_t total_bytes(const struct program *program)
  */
 static void lighten(struct mutator *m, struct program *program)
 {
+	unsigned mappings = 0;
+
+	/* A block at a multiple of more than a page or two is a mapping of its own, or several. */
+	for (size_t thread = 0; thread < program->thread_count; thread++) {
+		for (size_t i = 0; i < program->threads[thread].count; i++) {
+			struct op *const op = &program->threads[thread].ops[i];
+
+			if ((op_operands(op->kind) & OPERAND_ALIGNMENT) && op->alignment > 1u << 14 &&
+			    op->alignment < 1ull << 40 && ++mappings > ALIGNED_MAPPINGS_MAX)
+				op->alignment = 1ull << between(m, 3, 12);
+		}
+	}
 	const unsigned draw = (unsigned)mutator_below(m, 100);
 	const uint64_t budget = draw < 88 ? 48u << 10 : draw < 99 ? 384u << 10 : UINT64_MAX;
 
