@@ -136,6 +136,14 @@ program() {
 	fi
 }
 
+# The names in LD_PRELOAD are separated by blanks and colons: where the path has one a copy is preloaded.
+case $library in
+*[\ :]*)
+	cp "$library" "$work/preloaded.so"
+	library=$work/preloaded.so
+	;;
+esac
+
 # A library that cannot be loaded would be left out with a warning, and every comparison would pass.
 if ! LD_PRELOAD=$library cat /proc/self/maps 2>/dev/null | grep -qF "$library"; then
 	echo "FAIL: $library is not loaded"

@@ -206,8 +206,8 @@ max_operations)
 	show out
 	equal "operations" "$(grep -c -e ' = ' -e ' free ' out.text)" 50
 	grep -q '50 operations.*stopped there' log || fail "not told"
-	record 0 --max-operations 100000 -- ./program endure 1 finished
-	grep -q '100000 operations.*stopped there' log || fail "not told"
+	record 0 --max-operations 5000 -- ./program endure 1 finished
+	grep -q '5000 operations.*stopped there' log || fail "not told"
 	;;
 children)
 	build
