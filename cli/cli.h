@@ -53,6 +53,9 @@ double cli_now(void);
 /* Loads a program or ends the process with status 2 and the line that says what is wrong with it. */
 void cli_load(const char *path, struct program *program, enum program_format *format);
 
+/* Ends the process with status 2 if there is no allocator of that name. `where` is what gave it: an option, a file, a verb. */
+void cli_check_allocator(const char *name, const char *where);
+
 /* Creates a folder and those above it. Ends the process with status 2 if that cannot be. */
 void cli_make_folder(const char *path);
 

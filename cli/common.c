@@ -14,6 +14,7 @@
 
 #include "cli.h"
 #include "report.h"
+#include "subject.h"
 
 volatile bool cli_interrupted;
 
@@ -164,6 +165,14 @@ void cli_make_folder(const char *path)
 	}
 	if (access(path, W_OK) != 0)
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+void cli_check_allocator(const char *name, const char *where)
+{
+	for (size_t i = 0; heapstorm_adapters[i] != NULL; i++)
+		if (strcmp(name, heapstorm_adapters[i]->allocator->name) == 0)
+			return;
+	cli_die(STATUS_USAGE, "%s: no allocator is called '%s': see heapstorm list", where, name);
 }
 
 static char temporary_folder[PATH_MAX];

@@ -12,7 +12,6 @@
 
 #include "cli.h"
 #include "report.h"
-#include "subject.h"
 #include "supervisor.h"
 
 struct arguments {
@@ -365,15 +364,8 @@ int cmd_fuzz(int argc, char **argv)
 				"'%s': expected names of allocators separated by commas: see heapstorm list",
 				allocator);
 		snprintf(list, sizeof list, "%s", allocator);
-		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
-			size_t i = 0;
-
-			while (heapstorm_adapters[i] != NULL &&
-			       strcmp(name, heapstorm_adapters[i]->allocator->name) != 0)
-				i++;
-			if (heapstorm_adapters[i] == NULL)
-				cli_die(STATUS_USAGE, "no allocator is called '%s': see heapstorm list", name);
-		}
+		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
+			cli_check_allocator(name, "fuzz");
 	}
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);

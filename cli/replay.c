@@ -10,7 +10,6 @@
 
 #include "cli.h"
 #include "report.h"
-#include "subject.h"
 #include "supervisor.h"
 
 #define ALLOCATORS_MAX 16
@@ -95,14 +94,6 @@ static void show_progress(const struct run_record *record, void *context)
 static void first_word(const char *spec, char *word, size_t size)
 {
 	snprintf(word, size, "%.*s", (int)strcspn(spec, " \t"), spec);
-}
-
-static void check_allocator(const char *name, const char *where)
-{
-	for (size_t i = 0; heapstorm_adapters[i] != NULL; i++)
-		if (strcmp(name, heapstorm_adapters[i]->allocator->name) == 0)
-			return;
-	cli_die(STATUS_USAGE, "%s: no allocator is called '%s': see heapstorm list", where, name);
 }
 
 static enum verdict_kind run_job(const struct job *job, cJSON *results)
@@ -247,7 +238,7 @@ int cmd_replay(int argc, char **argv)
 				arguments.allocators);
 		snprintf(list, sizeof list, "%s", arguments.allocators);
 		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
-			check_allocator(name, "--allocator");
+			cli_check_allocator(name, "--allocator");
 	}
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);
@@ -263,7 +254,7 @@ int cmd_replay(int argc, char **argv)
 			char name[PROGRAM_SPEC_MAX];
 
 			first_word(programs[i].allocator, name, sizeof name);
-			check_allocator(name, argv[first + i]);
+			cli_check_allocator(name, argv[first + i]);
 		}
 	}
 	for (int i = 0; i < files; i++) {

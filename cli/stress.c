@@ -10,7 +10,6 @@
 
 #include "cli.h"
 #include "report.h"
-#include "subject.h"
 #include "supervisor.h"
 
 struct arguments {
@@ -122,14 +121,10 @@ int cmd_stress(int argc, char **argv)
 	struct program none;
 	enum verdict_kind verdict;
 	cJSON *const results = cJSON_CreateArray();
-	size_t i = 0;
 
 	if (argc - first > 1)
 		cli_die(STATUS_USAGE, "stress takes one allocator: see heapstorm stress --help");
-	while (heapstorm_adapters[i] != NULL && strcmp(allocator, heapstorm_adapters[i]->allocator->name) != 0)
-		i++;
-	if (heapstorm_adapters[i] == NULL)
-		cli_die(STATUS_USAGE, "no allocator is called '%s': see heapstorm list", allocator);
+	cli_check_allocator(allocator, "stress");
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);
 	cli_catch_interrupts();
