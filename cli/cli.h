@@ -21,6 +21,7 @@ enum {
 
 int cmd_fuzz(int argc, char **argv);
 int cmd_list(int argc, char **argv);
+int cmd_minimize(int argc, char **argv);
 int cmd_record(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_show(int argc, char **argv);
@@ -34,6 +35,20 @@ __attribute__((noreturn, format(printf, 2, 3))) void cli_die(int status, const c
 
 /* The path of a file of the installation: `relative` to the folder above the executable's, "libexec/heapstorm/runner-asan". */
 void cli_install_path(const char *relative, char *path, size_t size);
+
+/*
+ * The process in which programs run, runner-VARIANT of the installation, or what the environment variable HEAPSTORM_RUNNER names: one that is linked with
+ * another build of the allocators. Ends the process with status 3 if it is not there.
+ */
+void cli_runner_path(const char *variant, char *path, size_t size);
+
+/* The allocator that a program is for: `given` if not NULL, else what its `allocator` line names, else mem_alloc_2.0. Checked. */
+void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size);
+
+/* Runs a program once in a process of its own and copies the record; its standard error goes to `output` unless NULL. */
+struct run_record;
+void cli_run_once(const char *runner, bool deep, const char *allocator, const struct program *program, double timeout,
+		  const char *output, struct run_record *record);
 
 /* "90", "90s", "10m", "2h" in seconds. Ends the process with status 2 for anything else. */
 double cli_seconds(const char *text, const char *option);

@@ -59,6 +59,31 @@ void cli_install_path(const char *relative, char *path, size_t size)
 		cli_die(STATUS_ENVIRONMENT, "the path of the installation is too long");
 }
 
+void cli_runner_path(const char *variant, char *path, size_t size)
+{
+	const char *const given = getenv("HEAPSTORM_RUNNER");
+	char relative[64];
+
+	snprintf(relative, sizeof relative, "libexec/heapstorm/runner-%s", variant);
+	if (given != NULL && given[0] != '\0')
+		snprintf(path, size, "%s", given);
+	else
+		cli_install_path(relative, path, size);
+	if (access(path, X_OK) != 0)
+		cli_die(STATUS_ENVIRONMENT, "%s: %s", path, strerror(errno));
+}
+
+void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size)
+{
+	if (given != NULL)
+		snprintf(name, size, "%s", given);
+	else if (program->allocator[0] != '\0')
+		snprintf(name, size, "%.*s", (int)strcspn(program->allocator, " "), program->allocator);
+	else
+		snprintf(name, size, "mem_alloc_2.0");
+	cli_check_allocator(name, given != NULL ? "--allocator" : file);
+}
+
 double cli_seconds(const char *text, const char *option)
 {
 	char *end;

@@ -14,6 +14,7 @@ static const struct {
 	{"fuzz", cmd_fuzz, "search for bugs, guided by coverage"},
 	{"stress", cmd_stress, "random threads at full speed"},
 	{"replay", cmd_replay, "run programs and recordings with every oracle"},
+	{"minimize", cmd_minimize, "make a failing program as small as it gets"},
 	{"show", cmd_show, "print a program or recording as text"},
 	{"record", cmd_record, "capture the allocator calls of a real program"},
 	{"list", cmd_list, "allocators, oracles and operations"},

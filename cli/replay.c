@@ -99,7 +99,7 @@ static void first_word(const char *spec, char *word, size_t size)
 static enum verdict_kind run_job(const struct job *job, cJSON *results)
 {
 	const struct arguments *const arguments = job->arguments;
-	char runner[PATH_MAX], relative[64], output[PATH_MAX];
+	char runner[PATH_MAX], output[PATH_MAX];
 	char *argv[8];
 	int argc = 0;
 	struct supervision supervision = {
@@ -115,8 +115,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	enum verdict_kind verdict;
 	cJSON *json;
 
-	snprintf(relative, sizeof relative, "libexec/heapstorm/runner-%s", arguments->variant);
-	cli_install_path(relative, runner, sizeof runner);
+	cli_runner_path(arguments->variant, runner, sizeof runner);
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
 	argv[argc++] = runner;
 	if (!arguments->quick)

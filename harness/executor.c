@@ -33,7 +33,7 @@
 /* Rounds of a deep run whose footprint never stops growing. */
 #define PLATEAU_ROUNDS 192
 
-#define FORK_TIMEOUT_SECONDS 5
+#define FORK_TIMEOUT_MILLISECONDS 5000
 
 enum thread_state {
 	THREAD_ABSENT, /* not spawned */
@@ -536,6 +536,9 @@ static void run_fork_child(struct executor *executor)
 static bool run_fork(struct executor *executor)
 {
 	struct timespec pause = {.tv_nsec = 1000 * 1000};
+	const unsigned limit = executor->options->fork_timeout_milliseconds != 0
+				       ? executor->options->fork_timeout_milliseconds
+				       : FORK_TIMEOUT_MILLISECONDS;
 	int status = 0;
 	pid_t child, ended = 0;
 
@@ -556,7 +559,7 @@ static bool run_fork(struct executor *executor)
 	}
 	if (child < 0)
 		return true;
-	for (int i = 0; i < FORK_TIMEOUT_SECONDS * 1000 && ended == 0; i++) {
+	for (unsigned i = 0; i < limit && ended == 0; i++) {
 		ended = waitpid(child, &status, WNOHANG);
 		if (ended == 0)
 			nanosleep(&pause, NULL);

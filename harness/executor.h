@@ -27,8 +27,9 @@ enum outcome {
 struct run_options {
 	uint32_t oracles; /* ORACLE() bits */
 	bool sparse; /* of large blocks fill and check the ends and samples between: for fuzzing, where a poisoned byte tells all the same */
-	bool deep;         /* also the checks that run the program again or fail every mapping */
-	bool no_fork;      /* fork does nothing: it takes milliseconds, more than all else of a small program */
+	bool deep;    /* also the checks that run the program again or fail every mapping */
+	bool no_fork; /* fork does nothing: it takes milliseconds, more than all else of a small program */
+	unsigned fork_timeout_milliseconds; /* a child of a fork that takes longer hangs; 0: 5 s */
 	uint8_t *outcomes; /* of each operation, thread after thread; room for program_op_count(); or NULL */
 };
 

@@ -1,5 +1,8 @@
 /*
- * The process in which a program runs: runner-VARIANT [--deep] [--repeat N] ALLOCATOR FILE
+ * The process in which a program runs: runner-VARIANT [--deep] [--repeat N] [--batch] [--fork-timeout MS] ALLOCATOR FILE
+ *
+ * With --batch the file has many programs, each as its encoding (bytes.c) behind its length (32 bits); they run one after another until
+ * one has a verdict, and record->candidate says which.
  *
  * Started by the supervisor; what it finds is in the run record. Exit status: 0 clean, 1 a verdict, 2 unreadable input or no such
  * allocator, 3 the OS lacks something.
@@ -27,6 +30,40 @@ const char *__ubsan_default_options(void)
 	return "print_stacktrace=1";
 }
 
+/* Runs the programs of a batch until one has a verdict. */
+static int run_batch(const char *path, struct executor *executor, const struct subject *subject,
+		     const struct run_options *options, struct run_record *record)
+{
+	static struct program program;
+	FILE *const file = fopen(path, "re");
+	uint8_t *bytes = NULL;
+	uint32_t size;
+
+	if (file == NULL) {
+		fprintf(stderr, "heapstorm: %s cannot be read\n", path);
+		return 2;
+	}
+	program_init(&program);
+	for (uint64_t i = 0; fread(&size, sizeof size, 1, file) == 1; i++) {
+		uint8_t *const grown = realloc(bytes, (size_t)size + 1);
+
+		if (grown == NULL)
+			return 3;
+		bytes = grown;
+		if (fread(bytes, 1, size, file) != size) {
+			fprintf(stderr, "heapstorm: %s is cut off\n", path);
+			return 2;
+		}
+		program_decode(bytes, size, &program);
+		record->candidate = i;
+		if (executor_run(executor, subject, &program, options) != VERDICT_CLEAN)
+			_Exit(1);
+	}
+	fclose(file);
+	free(bytes);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct program program;
@@ -37,6 +74,7 @@ int main(int argc, char **argv)
 	enum program_format format;
 	char message[512];
 	unsigned long repeat = 1;
+	bool batch = false;
 	int at = 1;
 
 	for (; at < argc && argv[at][0] == '-'; at++) {
@@ -44,15 +82,20 @@ int main(int argc, char **argv)
 			options.deep = true;
 		else if (strcmp(argv[at], "--repeat") == 0 && at + 1 < argc)
 			repeat = strtoul(argv[++at], NULL, 10);
+		else if (strcmp(argv[at], "--batch") == 0)
+			batch = true;
+		else if (strcmp(argv[at], "--fork-timeout") == 0 && at + 1 < argc)
+			options.fork_timeout_milliseconds = (unsigned)strtoul(argv[++at], NULL, 10);
 		else
 			break;
 	}
 	if (argc - at != 2) {
-		fprintf(stderr, "usage: %s [--deep] [--repeat N] ALLOCATOR FILE\n", argv[0]);
+		fprintf(stderr, "usage: %s [--deep] [--repeat N] [--batch] [--fork-timeout MS] ALLOCATOR FILE\n",
+			argv[0]);
 		return 2;
 	}
 	program_init(&program);
-	if (!program_load(argv[at + 1], &program, &format, message, sizeof message) ||
+	if ((!batch && !program_load(argv[at + 1], &program, &format, message, sizeof message)) ||
 	    !subject_open(argv[at], &subject, message, sizeof message)) {
 		fprintf(stderr, "heapstorm: %s\n", message);
 		return 2;
@@ -63,6 +106,8 @@ int main(int argc, char **argv)
 		return 3;
 	}
 	executor_watch(executor, !sanitizer_has_asan());
+	if (batch)
+		return run_batch(argv[at + 1], executor, &subject, &options, record);
 	for (unsigned long i = 0; i < repeat; i++)
 		if (executor_run(executor, &subject, &program, &options) != VERDICT_CLEAN)
 			_Exit(1);

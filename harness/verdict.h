@@ -88,6 +88,7 @@ struct run_record {
 	uint64_t steps;       /* grows with every operation: no growth is no progress */
 	uint32_t thread;      /* at work now or last */
 	uint64_t op;
+	uint64_t candidate;              /* runner --batch: the program at work, from 0 */
 	uint64_t programs;               /* finished programs (fuzzing: inputs) */
 	uint64_t operations;             /* operations executed, all programs */
 	uint64_t operations_by_kind[32]; /* indexed by enum op_kind */

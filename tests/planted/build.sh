@@ -1,10 +1,11 @@
 #!/bin/sh
 # Builds the fuzz target of one planted bug and prints its path:
 #
-#   build.sh [--build DIRECTORY] [--mutator ours|none] PATCH|none:ALLOCATOR
+#   build.sh [--build DIRECTORY] [--mutator ours|none] [--runner] PATCH|none:ALLOCATOR
 #
 #   --build    the build whose objects are linked (default: build beside the sources)
 #   --mutator  `none`: without the mutator of programs, so that libFuzzer's own changes the bytes (default: ours)
+#   --runner   what runs single programs (harness/runner_main.c) in place of the fuzz target: HEAPSTORM_RUNNER takes it
 #   PATCH      a file of this folder; none:ALLOCATOR is that allocator as it is, built by the same way
 #
 # The patch is applied to a copy of alloc/ and has to fit exactly. What was built from the same inputs before is not built again. Exit
@@ -14,6 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$root/build
 mutator=ours
+runner=
 
 die() { # status message
 	echo "planted/build.sh: $2" >&2
@@ -24,6 +26,11 @@ while [ $# -gt 1 ]; do
 	case $1 in
 	--build) build=$2 ;;
 	--mutator) mutator=$2 ;;
+	--runner)
+		runner=1
+		shift
+		continue
+		;;
 	*) die 2 "unknown option $1" ;;
 	esac
 	shift 2
@@ -96,6 +103,12 @@ fi
 
 # The target: relinked when anything is newer.
 target=$cache/$label-$mutator
+sanitizers=fuzzer,address,undefined
+if [ -n "$runner" ]; then
+	target=$cache/$label-runner
+	sanitizers=address,undefined
+	OBJECTS=$RUNNER_OBJECTS
+fi
 newline='
 '
 IFS=$newline
@@ -123,7 +136,7 @@ for input in "$@"; do
 	esac
 done
 if [ -n "$stale" ]; then
-	"$CC" -fsanitize=fuzzer,address,undefined -pthread -o "$target.$$" "$@" || {
+	"$CC" -fsanitize=$sanitizers -pthread -o "$target.$$" "$@" || {
 		rm -f "$target.$$"
 		die 1 "$label: it does not link"
 	}

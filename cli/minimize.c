@@ -1,0 +1,191 @@
+/* heapstorm minimize: the smallest program that fails in the same way. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "report.h"
+#include "shrink.h"
+#include "supervisor.h"
+
+struct arguments {
+	const char *allocator, *output, *variant, *json;
+	double time, timeout;
+};
+
+enum { OPTION_JSON = 256, OPTION_TIME, OPTION_TIMEOUT, OPTION_VARIANT };
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+	struct arguments *const arguments = state->input;
+
+	switch (key) {
+	case 'a':
+		arguments->allocator = value;
+		return 0;
+	case 'o':
+		arguments->output = value;
+		return 0;
+	case OPTION_JSON:
+		arguments->json = value;
+		return 0;
+	case OPTION_TIME:
+		arguments->time = cli_seconds(value, "--time");
+		return 0;
+	case OPTION_TIMEOUT:
+		arguments->timeout = cli_seconds(value, "--timeout");
+		return 0;
+	case OPTION_VARIANT:
+		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0)
+			cli_die(STATUS_USAGE, "--variant %s: expected asan or plain", value);
+		arguments->variant = value;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void show_progress(const struct shrink_runner *runner, const struct program *smallest)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%zu operations, %zu threads, %zu programs tried\033[K", program_op_count(smallest),
+			smallest->thread_count, runner->runs);
+}
+
+void cli_run_once(const char *runner, bool deep, const char *allocator, const struct program *program, double timeout,
+		  const char *output, struct run_record *record)
+{
+	char path[PATH_MAX];
+	const char *argv[6];
+	int argc = 0;
+	struct supervised result;
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/once.heap", cli_temporary_folder());
+	file = fopen(path, "w");
+	if (file == NULL || !program_print(program, file) || fclose(file) != 0)
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+	argv[argc++] = runner;
+	if (deep)
+		argv[argc++] = "--deep";
+	argv[argc++] = allocator;
+	argv[argc++] = path;
+	argv[argc] = NULL;
+	const struct supervision supervision = {
+		.argv = (char *const *)argv, .output = output, .timeout_seconds = timeout};
+
+	if (!supervise(&supervision, &result))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
+	*record = *result.record;
+	supervised_release(&result);
+}
+
+int cmd_minimize(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the file says", 0},
+		{"output", 'o', "FILE", 0, "Write the small program to FILE (needed)", 0},
+		{"time", OPTION_TIME, "TIME", 0, "Try nothing new after TIME (default 60s)", 0},
+		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
+		{"variant", OPTION_VARIANT, "NAME", 0,
+		 "asan (the default): allocators under AddressSanitizer; plain: as shipped", 0},
+		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
+		{0},
+	};
+	const struct argp argp = {
+		.options = options,
+		.parser = parse_option,
+		.args_doc = "FILE",
+		.doc = "Makes a failing program as small and simple as it gets while it fails in the same way, and "
+		       "confirms the "
+		       "result in two fresh processes. Interrupted, it keeps the smallest so far."
+		       "\vExit status 0: written. 1: FILE does not fail the same way each time, nothing was written.",
+	};
+	struct arguments arguments = {.variant = "asan", .time = 60, .timeout = 10};
+	const int first = cli_parse(&argp, argc, argv, &arguments);
+	static struct run_record record;
+	struct program program;
+	enum program_format format;
+	enum verdict_kind verdict;
+	struct shrink_figures figures;
+	char runner_path[PATH_MAX], allocator[PROGRAM_SPEC_MAX];
+	size_t before_ops, before_threads;
+
+	if (argc - first != 1)
+		cli_die(STATUS_USAGE, "minimize takes one file: see heapstorm minimize --help");
+	if (arguments.output == NULL)
+		cli_die(STATUS_USAGE, "minimize needs -o FILE for the small program");
+	cli_check_writable(arguments.output);
+	cli_check_writable(arguments.json);
+	program_init(&program);
+	cli_load(argv[first], &program, &format);
+	cli_allocator_of(&program, argv[first], arguments.allocator, allocator, sizeof allocator);
+	cli_runner_path(arguments.variant, runner_path, sizeof runner_path);
+	cli_catch_interrupts();
+	/* Crashes are told apart by what they are; their stacks are not looked at, and naming them takes most of the time. */
+	setenv("ASAN_OPTIONS", "symbolize=0", 1);
+	setenv("UBSAN_OPTIONS", "symbolize=0", 1);
+	before_ops = program_op_count(&program);
+	before_threads = program.thread_count;
+
+	struct shrink_runner runner = {.runner = runner_path,
+				       .allocator = allocator,
+				       .folder = cli_temporary_folder(),
+				       .timeout_seconds = arguments.timeout,
+				       .interrupted = &cli_interrupted,
+				       .progress = show_progress};
+	struct shrink_oracle oracle = {.seconds = arguments.time};
+
+	shrink_runner_oracle(&runner, &oracle);
+	verdict = shrink_runner_begin(&runner, &program);
+	if (runner.environment[0] != '\0')
+		cli_die(STATUS_ENVIRONMENT, "%s", runner.environment);
+	if (cli_interrupted)
+		cli_die(130, "interrupted");
+	if (verdict == VERDICT_CLEAN)
+		cli_die(STATUS_FOUND, "%s does not fail on %s: nothing to minimize", argv[first], allocator);
+	const bool good = shrink(&program, &oracle, &figures);
+
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[K");
+	if (runner.environment[0] != '\0')
+		cli_die(STATUS_ENVIRONMENT, "%s", runner.environment);
+	if (!good)
+		cli_die(STATUS_FOUND, "%s fails (%s), but not the same way each time: nothing to minimize", argv[first],
+			verdict_name(verdict));
+	unsetenv("ASAN_OPTIONS");
+	unsetenv("UBSAN_OPTIONS");
+	cli_run_once(runner_path, runner.deep, allocator, &program, arguments.timeout, NULL, &record);
+	if (record.verdict.kind != verdict)
+		cli_die(STATUS_FOUND, "the small program ends as %s, not as %s: nothing was written",
+			verdict_name(record.verdict.kind), verdict_name(verdict));
+	if (!report_write_program(arguments.output, &program, &record,
+				  program.allocator[0] != '\0' && arguments.allocator == NULL ? program.allocator
+											      : allocator))
+		cli_die(STATUS_USAGE, "%s: cannot be written: %s", arguments.output, strerror(errno));
+	report_print(stdout, &program, &record, NULL);
+	printf("%zu operations of %zu, threads %zu of %zu, %zu faults, %zu preemptions; %zu programs in %zu processes, "
+	       "%.1f s%s\n",
+	       program_op_count(&program), before_ops, program.thread_count, before_threads, program.fault_count,
+	       program.preemption_count, runner.runs, runner.processes, figures.seconds,
+	       figures.complete ? "" : ", not to the end");
+	if (arguments.json != NULL) {
+		cJSON *const json = report_json(arguments.output, arguments.variant, &program, &record);
+
+		cJSON_AddNumberToObject(json, "operations_before", (double)before_ops);
+		cJSON_AddNumberToObject(json, "operations_after", (double)program_op_count(&program));
+		cJSON_AddNumberToObject(json, "threads_after", (double)program.thread_count);
+		cJSON_AddNumberToObject(json, "faults_after", (double)program.fault_count);
+		cJSON_AddNumberToObject(json, "preemptions_after", (double)program.preemption_count);
+		cJSON_AddNumberToObject(json, "seconds", figures.seconds);
+		cJSON_AddBoolToObject(json, "complete", figures.complete);
+		cli_write_json(arguments.json, json);
+		cJSON_Delete(json);
+	}
+	printf("written:   %s\n", arguments.output);
+	program_destroy(&program);
+	return STATUS_CLEAN;
+}
