@@ -19,6 +19,7 @@ enum {
 	STATUS_ENVIRONMENT = 3, /* the machine lacks something; the message says what */
 };
 
+int cmd_bench(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_minimize(int argc, char **argv);

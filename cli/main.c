@@ -17,6 +17,7 @@ static const struct {
 	{"minimize", cmd_minimize, "make a failing program as small as it gets"},
 	{"show", cmd_show, "print a program or recording as text"},
 	{"record", cmd_record, "capture the allocator calls of a real program"},
+	{"bench", cmd_bench, "time and memory of allocators side by side"},
 	{"list", cmd_list, "allocators, oracles and operations"},
 };
 
