@@ -42,10 +42,11 @@ struct bench_workload {
 	char name[32];
 	const char *what; /* one line */
 	enum bench_kind kind;
-	char file[PATH_MAX];	/* BENCH_REPLAY: the recording */
-	const char *setup;	/* BENCH_PROGRAM: shell text, run once in a folder of its own; makes ./program; status 3 skips */
+	char file[PATH_MAX]; /* BENCH_REPLAY: the recording */
+	const char *
+		setup; /* BENCH_PROGRAM: shell text, run once in a folder of its own; makes ./program; status 3 skips */
 	const char *const *run; /* BENCH_PROGRAM: arguments of ./program */
-	const char *client;	/* BENCH_PROGRAM: shell text that runs beside the program, which it ends; or NULL */
+	const char *client;     /* BENCH_PROGRAM: shell text that runs beside the program, which it ends; or NULL */
 };
 
 /* All there are; recordings are those of `corpus` (a folder with traces/, or NULL). Returns how many were written to `workloads`. */
@@ -72,7 +73,7 @@ extern const char *const bench_metric_titles[BENCH_METRICS]; /* "Wall time", ...
 struct bench_sample {
 	bool valid;
 	double metric[BENCH_METRICS]; /* NAN where there is none */
-	uint64_t operations;	      /* 0 where not known */
+	uint64_t operations;          /* 0 where not known */
 };
 
 struct bench_cell {
@@ -82,7 +83,7 @@ struct bench_cell {
 
 struct bench_paths {
 	char spawn[PATH_MAX], worker[PATH_MAX]; /* executables */
-	char work[PATH_MAX];			/* an existing folder for files */
+	char work[PATH_MAX];                    /* an existing folder for files */
 };
 
 /* Makes what the workload needs. False: it is to be skipped, `why` says what is missing. */
@@ -101,8 +102,8 @@ double bench_instructions(const struct bench_paths *paths, const struct bench_pe
 struct bench_results {
 	struct bench_peer peers[BENCH_PEERS_MAX];
 	struct bench_workload workloads[BENCH_WORKLOADS_MAX];
-	struct bench_cell (*cells)[BENCH_PEERS_MAX]; /* of each workload */
-	double instructions[BENCH_PEERS_MAX];	     /* NAN where not counted */
+	struct bench_cell (*cells)[BENCH_PEERS_MAX];  /* of each workload */
+	double instructions[BENCH_PEERS_MAX];         /* NAN where not counted */
 	size_t peer_count, workload_count, reference; /* the peer that ratios refer to */
 	unsigned rounds;
 	double share;
@@ -121,8 +122,5 @@ void bench_print_table(FILE *file, const struct bench_results *results, enum ben
 void bench_print_summary(FILE *file, const struct bench_results *results);
 
 cJSON *bench_json(const struct bench_results *results);
-
-/* Writes PREFIX-NAME.png and .svg with gnuplot. False: `why` says what is missing. */
-bool bench_plot(const struct bench_results *results, const char *prefix, char *why, size_t why_size);
 
 #endif

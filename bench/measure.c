@@ -142,9 +142,9 @@ static void describe(int status, bool timed_out, const char *errors, char failur
 		snprintf(failure, 128, "status %d%s%s", WEXITSTATUS(status), line[0] != '\0' ? ": " : "", line);
 }
 
-void bench_measure(const struct bench_paths *paths, const struct bench_workload *workload,
-		   const struct bench_peer *peer, double share, double timeout_seconds, struct bench_sample *sample,
-		   char failure[128])
+static void measure_once(const struct bench_paths *paths, const struct bench_workload *workload,
+			 const struct bench_peer *peer, double share, double timeout_seconds,
+			 struct bench_sample *sample, char failure[128])
 {
 	char errors[PATH_MAX], path[PATH_MAX], seconds[16], part[32];
 	const char *arguments[ARGUMENTS_MAX] = {paths->spawn, seconds, peer->library};
@@ -244,4 +244,33 @@ void bench_measure(const struct bench_paths *paths, const struct bench_workload 
 
 no_pipe:
 	snprintf(failure, 128, "no pipe: %s", strerror(errno));
+}
+
+static int by_cpu(const void *a, const void *b)
+{
+	const double x = ((const struct bench_sample *)a)->metric[BENCH_CPU];
+	const double y = ((const struct bench_sample *)b)->metric[BENCH_CPU];
+
+	return (x > y) - (x < y);
+}
+
+void bench_measure(const struct bench_paths *paths, const struct bench_workload *workload,
+		   const struct bench_peer *peer, double share, double timeout_seconds, struct bench_sample *sample,
+		   char failure[128])
+{
+	enum { STARTS = 15 };
+	struct bench_sample starts[STARTS];
+
+	if (strcmp(workload->name, "empty") != 0) {
+		measure_once(paths, workload, peer, share, timeout_seconds, sample, failure);
+		return;
+	}
+	/* A start takes a millisecond: one alone says little. */
+	for (int i = 0; i < STARTS && failure[0] == '\0'; i++)
+		measure_once(paths, workload, peer, share, timeout_seconds, &starts[i], failure);
+	sample->valid = failure[0] == '\0';
+	if (sample->valid) {
+		qsort(starts, STARTS, sizeof starts[0], by_cpu);
+		*sample = starts[STARTS / 2];
+	}
 }

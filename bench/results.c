@@ -193,7 +193,7 @@ static void add_number(cJSON *object, const char *name, double value)
 }
 
 /* Names of the JSON carry the unit. */
-static const char *const json_names[BENCH_METRICS] = {"wall_s",	    "cpu_s",	   "peak_kib",
+static const char *const json_names[BENCH_METRICS] = {"wall_s",    "cpu_s",       "peak_kib",
 						      "after_kib", "trimmed_kib", "page_faults"};
 
 static cJSON *cell_json(const struct bench_results *results, size_t workload, size_t peer)

@@ -49,12 +49,12 @@ static const struct {
 	const char *run[12];
 } programs[] = {
 	{"cc1",
-	 "gcc's compiler proper, -O2, 350 functions",
+	 "gcc's compiler proper, -O2, 60 functions",
 	 "need gcc\n"
 	 "ln -s \"$(gcc -print-prog-name=cc1)\" program\n"
 	 "{ i=0\n"
 	 "echo 'struct node { struct node *left, *right; int key; char name[20]; };'\n"
-	 "while [ $i -lt 350 ]; do i=$((i + 1))\n"
+	 "while [ $i -lt 60 ]; do i=$((i + 1))\n"
 	 "echo \"int f$i(struct node *n, const char *s, int *c, int k) { int t = $i; for (int i = 0; i < k; i++) {\"\n"
 	 "echo \"switch (s[i] % 7) { case 0: t += c[i % 16] * $i; break; case 1: t ^= s[i] > 60 ? 3 : $i; break;\"\n"
 	 "echo \"case 2: c[(i + $i) % 16]++; break; case 3: t = t << ($i % 5) | t >> 3; break; default:\"\n"

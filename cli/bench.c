@@ -10,7 +10,7 @@
 #include "cli.h"
 
 struct arguments {
-	const char *json, *plot, *corpus;
+	const char *json, *corpus;
 	const char *wanted[BENCH_WORKLOADS_MAX];
 	size_t wanted_count;
 	unsigned rounds;
@@ -22,7 +22,6 @@ enum {
 	OPTION_WORKLOAD = 256,
 	OPTION_ROUNDS,
 	OPTION_JSON,
-	OPTION_PLOT,
 	OPTION_LIST,
 	OPTION_CORPUS,
 	OPTION_SHARE,
@@ -58,9 +57,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_JSON:
 		arguments->json = value;
-		return 0;
-	case OPTION_PLOT:
-		arguments->plot = value;
 		return 0;
 	case OPTION_LIST:
 		arguments->list = true;
@@ -117,7 +113,7 @@ static void list(const struct bench_workload *workloads, size_t count, const cha
 		const bool found = bench_peer_find(name, lib, &peer, &known, why, sizeof why);
 
 		printf("  %c %-16s  %s%s%s\n", by_default ? '*' : ' ', name, what, what[0] != '\0' ? "; " : "",
-		       !found			? why
+		       !found                    ? why
 		       : peer.library[0] != '\0' ? peer.library
 						 : "always there");
 	}
@@ -142,7 +138,8 @@ static void add_peer(struct bench_results *results, const char *name, const char
 	for (size_t i = 0; i < results->peer_count; i++) {
 		if (strcmp(results->peers[i].library, peer.library) == 0)
 			return;
-		if (strcmp(results->peers[i].name, peer.name) == 0) /* two files of one name: the second gets a number */
+		if (strcmp(results->peers[i].name, peer.name) ==
+		    0) /* two files of one name: the second gets a number */
 			snprintf(peer.name + strlen(peer.name), sizeof peer.name - strlen(peer.name), "#%zu",
 				 results->peer_count + 1);
 	}
@@ -244,8 +241,8 @@ static void measure(struct bench_results *results, const struct bench_paths *pat
 				progress("%3zu %%  %.0f s  round %u of %u, %s, %s", 100 * done / total,
 					 cli_now() - start, round + 1, results->rounds, results->workloads[w].name,
 					 results->peers[p].name);
-				bench_measure(paths, &results->workloads[w], &results->peers[p], results->share, timeout,
-					      &cell->rounds[round], cell->failure);
+				bench_measure(paths, &results->workloads[w], &results->peers[p], results->share,
+					      timeout, &cell->rounds[round], cell->failure);
 			}
 		}
 		if (!isatty(STDERR_FILENO)) {
@@ -272,18 +269,17 @@ static void print(const struct bench_results *results, const struct arguments *a
 int cmd_bench(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{"workload", OPTION_WORKLOAD, "NAME", 0, "Only this one, or those that begin with NAME-; may be repeated",
-		 0},
+		{"workload", OPTION_WORKLOAD, "NAME", 0,
+		 "Only this one, or those that begin with NAME-; may be repeated", 0},
 		{"rounds", OPTION_ROUNDS, "N", 0, "Rounds, of which the median counts (default 3)", 0},
 		{"quick", OPTION_QUICK, NULL, 0, "One round with half of the work", 0},
 		{"share", OPTION_SHARE, "X", 0, "Do X times the work (default 1)", 0},
 		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Stop a process after TIME (default 30s)", 0},
-		{"all", OPTION_ALL, NULL, 0, "Print the tables of wall time, memory after malloc_trim and page faults too",
-		 0},
+		{"all", OPTION_ALL, NULL, 0,
+		 "Print the tables of wall time, memory after malloc_trim and page faults too", 0},
 		{"absolute", OPTION_ABSOLUTE, NULL, 0, "Print figures in place of ratios", 0},
 		{"no-instructions", OPTION_NO_INSTRUCTIONS, NULL, 0, "Do not count instructions", 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write all figures as JSON", 0},
-		{"plot", OPTION_PLOT, "PREFIX", 0, "Draw PREFIX-*.png and PREFIX-*.svg", 0},
 		{"corpus", OPTION_CORPUS, "DIR", 0, "The folder whose traces/ are replayed", 0},
 		{"list", OPTION_LIST, NULL, 0, "List allocators and workloads", 0},
 		{0},
@@ -292,10 +288,13 @@ int cmd_bench(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "[ALLOCATOR...]",
-		.doc = "Measures allocators side by side: time, memory and page faults of workloads, replays of recorded "
-		       "programs and real programs. An ALLOCATOR is a name or the path of a shared object; libc is always "
+		.doc = "Measures allocators side by side: time, memory and page faults of workloads, replays of "
+		       "recorded "
+		       "programs and real programs. An ALLOCATOR is a name or the path of a shared object; libc is "
+		       "always "
 		       "there, and ratios are to it. What is not installed is skipped by name."
-		       "\vEach workload runs on each allocator in a process of its own with the allocator preloaded, in "
+		       "\vEach workload runs on each allocator in a process of its own with the allocator preloaded, "
+		       "in "
 		       "rounds.",
 	};
 	struct arguments arguments = {.rounds = 0, .share = 0, .timeout = 30, .instructions = true};
@@ -315,7 +314,6 @@ int cmd_bench(int argc, char **argv)
 		return STATUS_CLEAN;
 	}
 	cli_check_writable(arguments.json);
-	cli_check_writable(arguments.plot);
 	choose_workloads(&results, &arguments, all, count);
 	for (int i = first; i < argc; i++) /* a wrong name is told before the work */
 		if (strchr(argv[i], ',') != NULL)
@@ -361,8 +359,6 @@ int cmd_bench(int argc, char **argv)
 		cli_write_json(arguments.json, json);
 		cJSON_Delete(json);
 	}
-	if (arguments.plot != NULL && !bench_plot(&results, arguments.plot, why, sizeof why))
-		printf("skipped: graphs: %s\n", why);
 	free(results.cells);
 	return STATUS_CLEAN;
 }

@@ -109,7 +109,7 @@ uint64_t mixed_lifetimes(uint64_t steps, uint64_t seed)
 		for (int i = 0; i < BATCH; i++) {
 			const uint32_t kind = random_below(&random, 100);
 
-			batch[i] = make_block(kind < 70	  ? 8 + random_below(&random, 64)
+			batch[i] = make_block(kind < 70   ? 8 + random_below(&random, 64)
 					      : kind < 95 ? 64 + random_below(&random, 400)
 							  : 400 + random_below(&random, 4000));
 		}

@@ -59,9 +59,7 @@ static struct {
 	pthread_cond_t filled, emptied;
 	struct batch *batches[X_QUEUE];
 	unsigned count, producers;
-} queue = {.lock = PTHREAD_MUTEX_INITIALIZER,
-	   .filled = PTHREAD_COND_INITIALIZER,
-	   .emptied = PTHREAD_COND_INITIALIZER};
+} queue = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .emptied = PTHREAD_COND_INITIALIZER};
 
 static uint64_t x_produce(unsigned number)
 {

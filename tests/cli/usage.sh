@@ -1,7 +1,7 @@
 # Help fits a terminal of 80 columns; wrong usage and unreadable input get one line, status 2 and leave nothing behind.
 . "$(dirname "$0")/common.sh"
 
-for verb in '' fuzz stress replay show record list; do
+for verb in '' fuzz stress replay show record bench list; do
 	expect 0 "$heapstorm" $verb --help
 	if [ "$(awk 'length > 80' "$work/out" | wc -l)" -ne 0 ]; then
 		echo "heapstorm $verb --help is wider than 80 columns"
