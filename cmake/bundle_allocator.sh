@@ -1,7 +1,7 @@
 #!/bin/sh
 # Compiles the C sources of one allocator to one relocatable object, a bundle (harness/bundle/bundle.h):
 #
-#   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan --cc COMPILER --out FILE.o
+#   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan|sched --cc COMPILER --out FILE.o
 #                       [--keep 'my_*']... [--include DIRECTORY]... [--cflags '-DX=1'] [--depfile FILE.d] SOURCE...
 #
 #   --name     a C identifier; the bundle's descriptor is heapstorm_bundle_NAME
@@ -11,11 +11,34 @@
 #   --depfile  writes the headers that were read, as a rule of make
 #
 # The calls of the allocator to the OS (mmap, munmap, ...) and those that would outlive a run (pthread_key_create, ...) go to functions of
-# the same name with the prefix heapstorm_, which the engine defines. Exit status: 0, 1 what the compiler found, 2 wrong usage.
+# the same name with the prefix heapstorm_, which the engine defines. In the variant `sched` these and all that synchronizes threads go to
+# functions with the prefix heapstorm_sched_ (stress/schedule/), and what the scheduler would not see is refused by name. Exit status: 0, 1 what the compiler found, 2 wrong usage.
 set -eu
 
 # What is redirected; only where the allocator does not define it itself.
+prefix=heapstorm_
 redirected='mmap mmap64 munmap mremap madvise mprotect sbrk brk pthread_key_create pthread_key_delete pthread_atfork'
+
+scheduled='mmap mmap64 munmap mremap madvise mprotect sbrk syscall sched_yield sched_getcpu
+	pthread_atfork pthread_key_create pthread_key_delete pthread_setspecific pthread_getspecific
+	pthread_create pthread_join pthread_tryjoin_np pthread_detach pthread_exit
+	pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_trylock pthread_mutex_timedlock
+	pthread_mutex_clocklock pthread_mutex_unlock
+	pthread_cond_init pthread_cond_destroy pthread_cond_wait pthread_cond_timedwait pthread_cond_clockwait
+	pthread_cond_signal pthread_cond_broadcast
+	pthread_rwlock_init pthread_rwlock_destroy pthread_rwlock_rdlock pthread_rwlock_wrlock pthread_rwlock_tryrdlock
+	pthread_rwlock_trywrlock pthread_rwlock_timedrdlock pthread_rwlock_timedwrlock pthread_rwlock_unlock
+	pthread_spin_init pthread_spin_destroy pthread_spin_lock pthread_spin_trylock pthread_spin_unlock
+	pthread_once pthread_barrier_init pthread_barrier_destroy pthread_barrier_wait
+	sem_init sem_destroy sem_wait sem_trywait sem_timedwait sem_post
+	clock_gettime gettimeofday time clock nanosleep clock_nanosleep usleep sleep
+	thrd_create thrd_join thrd_detach thrd_exit thrd_yield thrd_sleep
+	mtx_init mtx_destroy mtx_lock mtx_trylock mtx_timedlock mtx_unlock
+	cnd_init cnd_destroy cnd_wait cnd_timedwait cnd_signal cnd_broadcast
+	call_once tss_create tss_delete tss_set tss_get'
+# Of the names below these are harmless: they wait for nobody and change nothing that threads share.
+harmless='pthread_self pthread_equal pthread_mutexattr_* pthread_condattr_* pthread_rwlockattr_* pthread_barrierattr_* pthread_attr_*
+	pthread_getattr_np pthread_setname_np thrd_current thrd_equal'
 
 usage() {
 	echo "bundle_allocator.sh: $1" >&2
@@ -64,7 +87,14 @@ asan) flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sa
 # Counters without traced comparisons: the mutator knows the sizes that matter, and the tracing costs more than the allocator.
 fuzz) flags='-O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -fsanitize-coverage=inline-8bit-counters,pc-table' ;;
 tsan) flags='-O1 -g -fsanitize=thread' ;;
-*) usage "--variant '$variant' is none of plain, asan, fuzz, tsan" ;;
+# -mcx16: 16-byte atomics are calls of the runtime like the others, not of libatomic.
+sched)
+	flags='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
+	case $(uname -m) in x86_64) flags="$flags -mcx16" ;; esac
+	prefix=heapstorm_sched_
+	redirected=$scheduled
+	;;
+*) usage "--variant '$variant' is none of plain, asan, fuzz, tsan, sched" ;;
 esac
 
 work=$(mktemp -d)
@@ -111,10 +141,37 @@ done
 set -- "$@" --keep-global-symbol=___asan_globals_registered
 for symbol in $redirected; do
 	if grep -q "^$symbol U" "$work/symbols"; then
-		set -- "$@" --redefine-sym "$symbol=heapstorm_$symbol"
+		set -- "$@" --redefine-sym "$symbol=$prefix$symbol"
 	fi
 done
 objcopy "$@" "$work/all.o" "$work/bundle.o"
+
+# A call that waits or wakes behind the scheduler's back would make it hang or lie.
+if [ "$variant" = sched ]; then
+	refused=
+	for symbol in $(sed -n 's/^\([^ ]*\) U.*/\1/p' "$work/symbols"); do
+		case $symbol in
+		pthread_* | sem_* | mtx_* | cnd_* | thrd_* | tss_* | call_once | __atomic_* | __sync_* | fork | vfork | clone | \
+			poll | select | epoll_* | eventfd | sigwait* | pause | signal | sigaction) ;;
+		*) continue ;;
+		esac
+		for known in $scheduled $harmless; do
+			case $symbol in $known) continue 2 ;; esac
+		done
+		refused="$refused $symbol"
+	done
+	[ -z "$refused" ] || {
+		echo "heapstorm: $name: a scheduled run does not know the functions$refused" >&2
+		exit 1
+	}
+	# Atomic instructions that are no calls: from assembly, or from code that is compiled without -fsanitize=thread.
+	if objdump -d --no-show-raw-insn "$work/all.o" |
+		awk '/^[0-9a-f]+ <.*>:$/ { function_name = $2 } /\tlock |\txchg .*\(/ { print function_name; found = 1 } END { exit !found }' \
+			>"$work/locked"; then
+		echo "heapstorm: $name: atomic instructions that a scheduled run does not see, in $(sort -u "$work/locked" | tr -d '<>:' | tr '\n' ' ')" >&2
+		exit 1
+	fi
+fi
 
 # Writable data that the script did not gather is not put back by a snapshot.
 readelf -SW "$work/bundle.o" | sed 's/^ *\[ *[0-9]*\] *//' | while read -r section type address offset size entry attributes rest; do

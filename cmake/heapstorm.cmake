@@ -19,7 +19,7 @@ endfunction()
 
 # heapstorm_bundle(NAME VARIANT SOURCE... [KEEP PATTERN...] [INCLUDES DIRECTORY...] [CFLAGS FLAG...])
 #
-# Makes the bundle NAME (a C identifier) of an allocator in a variant (plain, asan, fuzz, tsan: cmake/bundle_allocator.sh) out of the
+# Makes the bundle NAME (a C identifier) of an allocator in a variant (plain, asan, fuzz, tsan, sched: cmake/bundle_allocator.sh) out of the
 # sources, and the target heapstorm_bundle_NAME_VARIANT that brings it to whoever links with it.
 function(heapstorm_bundle name variant)
 	cmake_parse_arguments(PARSE_ARGV 2 bundle "" "" "KEEP;INCLUDES;CFLAGS")

@@ -145,6 +145,12 @@ static char *page_address(const struct domain *domain, size_t page)
 	return domain->base + (page << page_shift);
 }
 
+const void *arena_range(size_t *size)
+{
+	*size = (size_t)(current->break_end - current->base);
+	return current->base;
+}
+
 bool arena_is_mapped(const void *address)
 {
 	if (!arena_contains(address))

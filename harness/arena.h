@@ -40,6 +40,9 @@ const struct arena_counts *arena_counts(void);
 /* True if the address lies in the range of the domain in use. */
 bool arena_contains(const void *address);
 
+/* The range of the domain in use: its start, and its size in bytes. */
+const void *arena_range(size_t *size);
+
 /* True if it lies in memory that is mapped at the moment. */
 bool arena_is_mapped(const void *address);
 

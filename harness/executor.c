@@ -49,6 +49,8 @@ struct executor_thread {
 	enum thread_state state;
 	uint32_t waits_for; /* event or thread */
 	bool reaped;        /* joined by the engine */
+	uint64_t op;        /* at work */
+	uint64_t faults_before, refusals_before; /* at the start of the operation */
 	pthread_t handle;
 	sem_t token;
 };
@@ -60,11 +62,12 @@ struct executor {
 	const struct allocator *allocator;
 	const struct program *program;
 	const struct run_options *options;
+	const struct scheduler *scheduler; /* of the options */
+	struct executor_thread *current;   /* has the token */
 	uint32_t oracles;
 	unsigned round;
 	bool failed;
 	bool arena;
-	uint64_t faults_before, refusals_before; /* at the start of the operation */
 	uint8_t *outcomes[PROGRAM_THREADS_MAX];
 	struct executor_thread threads[PROGRAM_THREADS_MAX];
 	uint32_t events[PROGRAM_EVENTS_MAX];
@@ -140,6 +143,8 @@ static bool fail(struct executor *executor)
 	/* Last, since the heap may be in ruins: a crash in the walk finds the verdict in place. */
 	if (first)
 		heap_map(executor->allocator, &executor->blocks, &executor->finding, executor->record);
+	if (executor->scheduler != NULL)
+		executor->scheduler->failed();
 	return false;
 }
 
@@ -181,16 +186,16 @@ static bool exceeds(size_t size)
 static void begin_call(struct executor *executor)
 {
 	if (executor->arena) {
-		executor->faults_before = arena_counts()->faults;
-		executor->refusals_before = arena_counts()->refusals;
+		executor->current->faults_before = arena_counts()->faults;
+		executor->current->refusals_before = arena_counts()->refusals;
 	}
 }
 
 /* True if the OS refused something during the call. */
 static bool os_refused(const struct executor *executor)
 {
-	return executor->arena && (arena_counts()->faults != executor->faults_before ||
-				   arena_counts()->refusals != executor->refusals_before);
+	return executor->arena && (arena_counts()->faults != executor->current->faults_before ||
+				   arena_counts()->refusals != executor->current->refusals_before);
 }
 
 /* NULL came back: must it, may it, and is errno right? */
@@ -242,7 +247,37 @@ static size_t natural_alignment(const struct executor *executor, size_t size)
 
 static uint32_t label_block(const struct executor *executor, uint32_t label)
 {
-	return label == LABEL_NULL ? 0 : executor->blocks.labels[label];
+	const uint32_t index = label == LABEL_NULL ? 0 : executor->blocks.labels[label];
+
+	if (index != 0 && executor->scheduler != NULL)
+		executor->scheduler->acquire(&executor->blocks.records[index]);
+	return index;
+}
+
+/* Others can have the block: what was done to it comes before what they do. */
+static void publish_block(const struct executor *executor, uint32_t index)
+{
+	if (executor->scheduler != NULL)
+		executor->scheduler->release(&executor->blocks.records[index]);
+}
+
+/* While a call works on a block, nobody else finds it under its label. */
+static void take_label(struct executor *executor, uint32_t label)
+{
+	if (label != LABEL_NULL)
+		executor->blocks.labels[label] = 0;
+}
+
+/* Afterwards it is there again, unless the label names another one by now. */
+static void put_label(struct executor *executor, uint32_t index)
+{
+	const uint32_t label = executor->blocks.records[index].label;
+
+	if (label != LABEL_NULL && executor->blocks.labels[label] == 0)
+		executor->blocks.labels[label] = index;
+	else
+		executor->blocks.records[index].label = LABEL_NULL;
+	publish_block(executor, index);
 }
 
 static void bind_label(struct executor *executor, uint32_t label, uint32_t index)
@@ -288,6 +323,7 @@ static bool take_result(struct executor *executor, const struct op *op, const st
 	if (index == 0)
 		return fail(executor);
 	bind_label(executor, op->result, index);
+	publish_block(executor, index);
 	return true;
 }
 
@@ -365,6 +401,7 @@ static bool realloc_block(struct executor *executor, const struct op *op, struct
 			   &executor->finding) ||
 	    !blocks_release(blocks, old, executor->oracles, &executor->finding))
 		return fail(executor);
+	take_label(executor, before.label);
 	errno = ERRNO_UNTOUCHED;
 	address = op->kind == OP_REALLOC ? allocator->realloc(before.address, op->size)
 					 : allocator->reallocarray(before.address, op->count, op->size);
@@ -374,8 +411,6 @@ static bool realloc_block(struct executor *executor, const struct op *op, struct
 		if (request->size == 0 && !request->overflows &&
 		    allocator->contract.realloc_zero == REALLOC_ZERO_FREES) {
 			blocks_forget(blocks, old);
-			if (before.label != LABEL_NULL)
-				blocks->labels[before.label] = 0;
 			bind_label(executor, op->result, 0);
 			return true;
 		}
@@ -383,6 +418,7 @@ static bool realloc_block(struct executor *executor, const struct op *op, struct
 		    !blocks_verify(blocks, old, before.size, VERDICT_REALLOC_LOST, executor->oracles, executor->record,
 				   &executor->finding))
 			return fail(executor);
+		put_label(executor, old);
 		if (op->result != before.label)
 			bind_label(executor, op->result, 0);
 		return check_null(executor, request, error, op_kind_name(op->kind));
@@ -396,8 +432,6 @@ static bool realloc_block(struct executor *executor, const struct op *op, struct
 		return fail(executor);
 	}
 	blocks_forget(blocks, old);
-	if (before.label != LABEL_NULL)
-		blocks->labels[before.label] = 0;
 	return take_result(executor, op, request, address, error, outcome);
 }
 
@@ -442,8 +476,7 @@ static bool free_block(struct executor *executor, uint32_t index)
 			   &executor->finding) ||
 	    !blocks_release(blocks, index, executor->oracles, &executor->finding))
 		return fail(executor);
-	if (block.label != LABEL_NULL)
-		blocks->labels[block.label] = 0;
+	take_label(executor, block.label);
 	errno = ERRNO_UNTOUCHED;
 	executor->allocator->free(block.address);
 	const int error = errno;
@@ -469,7 +502,9 @@ static bool run_usable_size(struct executor *executor, uint32_t index)
 	}
 	const struct block *const block = &blocks->records[index];
 
+	take_label(executor, block->label);
 	usable = allocator->malloc_usable_size(block->address);
+	put_label(executor, index);
 	if (usable < block->requested)
 		return fail_with(executor, VERDICT_UNDERSIZED, block->address, index,
 				 "malloc_usable_size is %zu for a block of %zu bytes", usable, block->requested);
@@ -521,7 +556,10 @@ static void run_fork_child(struct executor *executor)
 		((volatile char *)blocks[i])[size - 1] = (char)i;
 	}
 	for (uint32_t i = 1; i < executor->blocks.limit; i++) {
-		if (executor->blocks.records[i].address == NULL)
+		const struct block *const block = &executor->blocks.records[i];
+
+		/* Not one that another thread works on at the moment. */
+		if (block->address == NULL || block->label == LABEL_NULL || executor->blocks.labels[block->label] != i)
 			continue;
 		if (!blocks_release(&executor->blocks, i, executor->oracles, &executor->finding))
 			_exit(11);
@@ -546,7 +584,7 @@ static bool run_fork(struct executor *executor)
 		return true;
 	executor->record->checks[VERDICT_FORK]++;
 	/* A fault in the child would be the harness's own doing. */
-	child = fork();
+	child = executor->scheduler != NULL ? executor->scheduler->fork() : fork();
 	if (child == 0) {
 		/* What happens here is told by the exit status; the shared record is the parent's. */
 		watched = NULL;
@@ -573,6 +611,9 @@ static bool run_fork(struct executor *executor)
 	if (WIFSIGNALED(status))
 		return fail_with(executor, VERDICT_FORK, NULL, 0, "the child of a fork was killed by signal %d (%s)",
 				 WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (WEXITSTATUS(status) == FORK_CHILD_BLOCKED)
+		return fail_with(executor, VERDICT_FORK, NULL, 0,
+				 "the child of a fork waits for a lock that no thread of it holds");
 	if (WEXITSTATUS(status) != 0)
 		return fail_with(executor, VERDICT_FORK, NULL, 0, "the child of a fork could not allocate and free");
 	return true;
@@ -601,16 +642,14 @@ static bool can_run(struct executor *executor, const struct executor_thread *thr
 	}
 }
 
-/* Chooses who goes on. NULL: all have ended. */
-static struct executor_thread *choose_next(struct executor *executor)
+/* A program that would hang by itself does not: the lowest of those that wait goes on. NULL: all have ended. */
+static struct executor_thread *release_blocked(struct executor *executor)
 {
 	struct executor_thread *blocked = NULL;
 
 	for (size_t i = 0; i < executor->program->thread_count; i++) {
 		struct executor_thread *const thread = &executor->threads[i];
 
-		if (can_run(executor, thread))
-			return thread;
 		if (thread->state != THREAD_WAITING && thread->state != THREAD_JOINING)
 			continue;
 		/*
@@ -621,12 +660,19 @@ static struct executor_thread *choose_next(struct executor *executor)
 		    (blocked->state == THREAD_JOINING && (thread->state == THREAD_WAITING || blocked->number == 0)))
 			blocked = thread;
 	}
-	/* A program that would hang by itself does not: the lowest of them goes on. */
 	if (blocked != NULL)
 		blocked->state = THREAD_READY;
 	return blocked;
 }
 
+/* Chooses who goes on. NULL: all have ended. */
+static struct executor_thread *choose_next(struct executor *executor)
+{
+	for (size_t i = 0; i < executor->program->thread_count; i++)
+		if (can_run(executor, &executor->threads[i]))
+			return &executor->threads[i];
+	return release_blocked(executor);
+}
 /* Waits until the destructors of the thread that ended last have run. */
 static void reap_ended(struct executor *executor)
 {
@@ -646,6 +692,7 @@ static void await_token(struct executor_thread *thread)
 	while (sem_wait(&thread->token) != 0)
 		;
 	reap_ended(thread->executor);
+	thread->executor->current = thread;
 	thread->executor->record->thread = thread->number;
 }
 
@@ -653,13 +700,21 @@ static void await_token(struct executor_thread *thread)
 static void yield_token(struct executor_thread *thread)
 {
 	struct executor *const executor = thread->executor;
-	struct executor_thread *const next = choose_next(executor);
 	const uint64_t op = executor->record->op;
 
-	if (next != thread) {
-		sem_post(&next->token);
-		await_token(thread);
-		executor->record->op = op;
+	if (executor->scheduler != NULL) {
+		while (!can_run(executor, thread))
+			executor->scheduler->wait();
+		executor->scheduler->acquire(thread->state == THREAD_WAITING ? (void *)&executor->events[thread->waits_for]
+									     : &executor->threads[thread->waits_for]);
+	} else {
+		struct executor_thread *const next = choose_next(executor);
+
+		if (next != thread) {
+			sem_post(&next->token);
+			await_token(thread);
+			executor->record->op = op;
+		}
 	}
 	if (thread->state == THREAD_WAITING && executor->events[thread->waits_for] > 0)
 		executor->events[thread->waits_for]--;
@@ -687,6 +742,43 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
+/* ---- With a scheduler ---- */
+
+static void *scheduled_main(void *argument)
+{
+	run_thread_ops(argument); /* a failure ends the process */
+	return NULL;
+}
+
+static bool scheduled_ready(void *context, uint32_t number)
+{
+	struct executor *const executor = context;
+
+	return can_run(executor, &executor->threads[number]);
+}
+
+static bool scheduled_release(void *context)
+{
+	return release_blocked(context) != NULL;
+}
+
+static void scheduled_resumed(void *context, uint32_t number)
+{
+	struct executor *const executor = context;
+
+	executor->current = &executor->threads[number];
+	executor->record->thread = number;
+	executor->record->op = executor->threads[number].op;
+}
+
+static void scheduled_ended(void *context, uint32_t number)
+{
+	struct executor *const executor = context;
+
+	executor->threads[number].state = THREAD_ENDED;
+	executor->scheduler->release(&executor->threads[number]);
+}
+
 static void run_spawn(struct executor *executor, uint32_t number)
 {
 	struct executor_thread *const thread = &executor->threads[number];
@@ -694,6 +786,11 @@ static void run_spawn(struct executor *executor, uint32_t number)
 
 	if (number == 0 || number >= executor->program->thread_count || thread->state != THREAD_ABSENT)
 		return;
+	if (executor->scheduler != NULL) {
+		thread->state = THREAD_READY;
+		executor->scheduler->spawn(number, scheduled_main, thread);
+		return;
+	}
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, 256 * 1024);
 	thread->reaped = false;
@@ -710,9 +807,13 @@ static void run_join(struct executor_thread *self, uint32_t number)
 	struct executor *const executor = self->executor;
 
 	/* Main is not ended before the others are: nobody can join it. */
-	if (number == 0 || number >= executor->program->thread_count || number == self->number ||
-	    is_ended(executor, number))
+	if (number == 0 || number >= executor->program->thread_count || number == self->number)
 		return;
+	if (is_ended(executor, number)) {
+		if (executor->scheduler != NULL)
+			executor->scheduler->acquire(&executor->threads[number]);
+		return;
+	}
 	self->state = THREAD_JOINING;
 	self->waits_for = number;
 	yield_token(self);
@@ -722,6 +823,8 @@ static void run_wait(struct executor_thread *self, uint32_t event)
 {
 	if (self->executor->events[event] > 0) {
 		self->executor->events[event]--;
+		if (self->executor->scheduler != NULL)
+			self->executor->scheduler->acquire(&self->executor->events[event]);
 		return;
 	}
 	self->state = THREAD_WAITING;
@@ -735,6 +838,9 @@ static void join_all(struct executor *executor)
 	struct executor_thread *const main_thread = &executor->threads[0];
 
 	for (uint32_t i = 1; i < executor->program->thread_count; i++) {
+		/* Also of those that have ended: what they did comes before the checks. */
+		if (executor->scheduler != NULL && executor->threads[i].state == THREAD_ENDED)
+			run_join(main_thread, i);
 		while (executor->threads[i].state != THREAD_ABSENT && executor->threads[i].state != THREAD_ENDED &&
 		       !executor->failed)
 			run_join(main_thread, i);
@@ -784,6 +890,8 @@ static bool run_op(struct executor_thread *thread, const struct op *op, enum out
 		return true;
 	case OP_SIGNAL:
 		executor->events[op->event]++;
+		if (executor->scheduler != NULL)
+			executor->scheduler->release(&executor->events[op->event]);
 		if (op->event >= executor->event_limit)
 			executor->event_limit = op->event + 1;
 		return true;
@@ -806,11 +914,15 @@ static bool run_thread_ops(struct executor_thread *thread)
 	uint8_t *const outcomes = executor->outcomes[thread->number];
 
 	record->thread = thread->number;
+	executor->current = thread;
 	for (size_t i = 0; i < code->count; i++) {
 		const struct op *const op = &code->ops[i];
 		enum outcome outcome = OUTCOME_NONE;
 
 		record->op = i;
+		thread->op = i;
+		if (executor->scheduler != NULL)
+			executor->scheduler->operation();
 		record->steps++;
 		record->operations++;
 		record->operations_by_kind[op->kind]++;
@@ -897,17 +1009,33 @@ static bool check_quiet(struct executor *executor, bool quiesced, struct heap_su
 static bool run_round(struct executor *executor)
 {
 	const size_t order = program_op_count(executor->program) + executor->round;
+	const struct scheduler_client client = {
+		.ready = scheduled_ready,
+		.release = scheduled_release,
+		.resumed = scheduled_resumed,
+		.ended = scheduled_ended,
+		.context = executor,
+	};
 	struct heap_summary summary;
 
 	memset(executor->events, 0, executor->event_limit * sizeof executor->events[0]);
 	executor->event_limit = 0;
 	for (size_t i = 0; i < executor->program->thread_count; i++)
 		executor->threads[i].state = i == 0 ? THREAD_READY : THREAD_ABSENT;
+	for (size_t i = 0; i < executor->program->thread_count; i++)
+		executor->threads[i].op = NO_OP;
+	if (executor->scheduler != NULL)
+		executor->scheduler->begin(executor->scheduler, &client, executor->record);
 	if (!run_thread_ops(&executor->threads[0]))
 		return false;
+	executor->threads[0].op = NO_OP;
 	join_all(executor);
 	if (executor->failed)
 		return false;
+	/* Main is alone: the rest is the same whatever the schedule was. */
+	if (executor->scheduler != NULL)
+		executor->scheduler->pause(true);
+	executor->current = &executor->threads[0];
 	if (!check_quiet(executor, false, NULL))
 		return false;
 	/* In the second round, so that the first is the same with these checks and without. */
@@ -917,7 +1045,11 @@ static bool run_round(struct executor *executor)
 	}
 	if (!free_all(executor, order))
 		return false;
-	return executor->round > 1 || check_quiet(executor, true, NULL);
+	if (executor->round <= 1 && !check_quiet(executor, true, NULL))
+		return false;
+	if (executor->scheduler != NULL)
+		executor->scheduler->end();
+	return true;
 }
 
 /* Of the rounds so far: do the last ones all need more than any before? */
@@ -991,6 +1123,8 @@ enum verdict_kind executor_run(struct executor *executor, const struct subject *
 	executor->program = program;
 	executor->options = options;
 	executor->oracles = options->oracles;
+	executor->scheduler = options->scheduler;
+	executor->current = &executor->threads[0];
 	executor->blocks.sparse = options->sparse;
 	executor->arena = subject_has_arena(subject);
 	executor->failed = false;

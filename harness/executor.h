@@ -2,7 +2,8 @@
  * The executor: runs a program on an allocator with every oracle, one thread at a time.
  *
  * Each thread of the program is a real thread; one holds the token and runs until it blocks (program.h says how the next one is
- * chosen), so that a run is the same every time. A thread has run its destructors to the end before another goes on.
+ * chosen), so that a run is the same every time. A thread has run its destructors to the end before another goes on. With a scheduler
+ * threads also change in the middle of an operation.
  */
 #ifndef HEAPSTORM_HARNESS_EXECUTOR_H
 #define HEAPSTORM_HARNESS_EXECUTOR_H
@@ -24,12 +25,41 @@ enum outcome {
 	OUTCOME_BLOCK,
 };
 
+/* What a scheduler asks of the executor. */
+struct scheduler_client {
+	bool (*ready)(void *context, uint32_t thread); /* what `thread` waits for in the program has come */
+	bool (*release)(void *context);                /* nothing can run: lets a thread that waits go on; false if none waits */
+	void (*resumed)(void *context, uint32_t thread); /* `thread` has the processor now */
+	void (*ended)(void *context, uint32_t thread);   /* it has run its destructors */
+	void *context;
+};
+
+/*
+ * Chooses which thread runs, in place of the executor, also in the middle of an operation: stress/schedule/. All functions are called
+ * by threads of the run.
+ */
+struct scheduler {
+	void (*begin)(const struct scheduler *scheduler, const struct scheduler_client *client, struct run_record *record);
+	void (*pause)(bool pause); /* while paused, main is alone and on its own */
+	void (*end)(void);
+	void (*spawn)(uint32_t thread, void *(*start)(void *), void *argument);
+	void (*operation)(void);             /* one begins */
+	void (*wait)(void);                  /* until client->ready() */
+	void (*release)(const void *object); /* what was done so far comes before what follows an acquire of the object */
+	void (*acquire)(const void *object);
+	int (*fork)(void); /* fork, with the allocator's handlers; the child goes on without a scheduler */
+	void (*failed)(void); /* a verdict is in the record: ends the process */
+};
+
+#define FORK_CHILD_BLOCKED 12 /* exit status of a child that waits for what only its parent's threads could do */
+
 struct run_options {
 	uint32_t oracles; /* ORACLE() bits */
 	bool sparse; /* of large blocks fill and check the ends and samples between: for fuzzing, where a poisoned byte tells all the same */
 	bool deep;    /* also the checks that run the program again or fail every mapping */
 	bool no_fork; /* fork does nothing: it takes milliseconds, more than all else of a small program */
 	unsigned fork_timeout_milliseconds; /* a child of a fork that takes longer hangs; 0: 5 s */
+	const struct scheduler *scheduler; /* NULL: threads take turns at the operations that block */
 	uint8_t *outcomes; /* of each operation, thread after thread; room for program_op_count(); or NULL */
 };
 

@@ -70,13 +70,6 @@ struct thread_program {
 	size_t count, capacity;
 };
 
-/* At the `point`-th scheduling point of `thread` (from 1), `target` runs in its place. */
-struct preemption {
-	uint32_t thread;
-	uint32_t target;
-	uint64_t point;
-};
-
 struct program {
 	char allocator[PROGRAM_SPEC_MAX]; /* the text after `allocator`, "" if not given */
 	enum verdict_kind expect;         /* VERDICT_CLEAN also where no `expect` was given: see has_expect */

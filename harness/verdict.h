@@ -66,7 +66,24 @@ struct verdict {
 	char message[512];                               /* one sentence, no newline */
 };
 
+/* At the `point`-th scheduling point of `thread` (from 1), `target` runs in its place. */
+struct preemption {
+	uint32_t thread;
+	uint32_t target;
+	uint64_t point;
+};
+
 #define RUN_INPUT_MAX 65536
+#define RUN_PREEMPTIONS_MAX 4096
+#define RUN_STACK_MAX 24
+
+/* A place in the code that a verdict speaks of, for a symbolizer. */
+struct run_stack {
+	uint32_t thread;
+	uint32_t count;
+	uint64_t calls[RUN_STACK_MAX]; /* addresses relative to the executable's start, the innermost first */
+	char what[64];                 /* "writes 8 bytes" */
+};
 
 #define MAP_CELLS_MAX 24 /* regions of the neighbourhood that are kept for the report's map */
 
@@ -97,6 +114,12 @@ struct run_record {
 	struct verdict verdict; /* CLEAN until something is found; the first finding stays */
 	uint32_t map_count;
 	struct map_cell map[MAP_CELLS_MAX];
+	uint64_t points;     /* scheduling points of the run */
+	uint64_t trace_hash; /* of all of them */
+	uint32_t preemption_count;
+	struct preemption preemptions[RUN_PREEMPTIONS_MAX]; /* the schedule as it came to be */
+	uint32_t stack_count;
+	struct run_stack stacks[2]; /* race: both accesses, the later one first */
 	uint32_t input_size; /* fuzzing: the input at work, so that whatever kills the process cannot lose it */
 	uint8_t input[RUN_INPUT_MAX];
 };

@@ -1,0 +1,141 @@
+/* What the parts of the scheduler share. */
+#ifndef HEAPSTORM_STRESS_SCHEDULE_INTERNAL_H
+#define HEAPSTORM_STRESS_SCHEDULE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "schedule.h"
+
+#define KEYS_MAX 64
+#define CALLS_MAX 512 /* depth of the call stack that is kept */
+
+/* At which step of the run a thread is known to have been, for each thread: a vector clock whose unit is the step. */
+struct clock {
+	uint32_t steps[SCHEDULE_THREADS_MAX];
+};
+
+enum state { STATE_UNUSED, STATE_READY, STATE_BLOCKED, STATE_WAITING, STATE_ENDED };
+
+enum point_kind {
+	POINT_START,
+	POINT_OPERATION,
+	POINT_ATOMIC_READ,
+	POINT_ATOMIC_WRITE,
+	POINT_LOCK,
+	POINT_UNLOCK,
+	POINT_WAKE,
+	POINT_BLOCKED,
+	POINT_YIELD,
+	POINT_OS,
+	POINT_END,
+};
+
+struct thread {
+	uint32_t number;
+	uint32_t state; /* enum state */
+	uint32_t token; /* futex: 1 while it is this one's turn */
+	uint64_t points;
+	const void *waits_for; /* BLOCKED: woken by schedule_wake of it */
+	const char *waits_how; /* "for a mutex" */
+	bool timed;            /* its wait ends by itself when nothing else can run */
+	bool timed_out;
+
+	/* The next access, for strategies that look ahead. */
+	const void *object;
+	bool writes;
+
+	/* Loads that see the same again and again. */
+	const void *spin_pc, *spin_address;
+	uint64_t spin_value;
+	unsigned spins;
+
+	struct clock clock;
+	struct clock relaxed_seen; /* releases seen by relaxed loads: an acquire fence takes them in */
+	struct clock fence;        /* at the last release fence */
+	bool has_relaxed_seen, has_fence;
+	uint32_t calls; /* depth; may exceed CALLS_MAX */
+	uint32_t contexts[CALLS_MAX];
+
+	void *values[KEYS_MAX];
+	void *(*start)(void *);
+	void *argument, *result;
+	pthread_t handle;
+	bool joined, detached;
+
+	/* Of the strategies. */
+	uint64_t priority;
+	uint32_t cursor; /* FILE: next entry in its list */
+};
+
+struct schedule {
+	bool active;
+	struct schedule_options options;
+	struct scheduler_client client;
+	struct run_record *record;
+	struct thread *running;
+	uint32_t thread_count; /* numbers below it were in use */
+	uint32_t ready;        /* threads that are READY, the running one included */
+	uint32_t step;         /* grows for good, over runs: the time of race.c */
+	uint32_t first_step;   /* of this run */
+	uint64_t points, points_max;
+	uint64_t points_last; /* of the run before */
+	uint64_t hash;
+	struct thread threads[SCHEDULE_THREADS_MAX];
+};
+
+extern struct schedule schedule;
+extern __thread struct thread *schedule_self __attribute__((tls_model("initial-exec")));
+
+/* ---- core.c ---- */
+
+/* A scheduling point of the calling thread, which must be one of the run. `pc` is where in the allocator. */
+void schedule_point(enum point_kind kind, const void *object, const void *pc);
+
+/* Blocks until schedule_wake(object), or until nothing else can run if `timed`. `how` is for the report. Returns false if the time was up. */
+bool schedule_block(const void *object, const char *how, bool timed, const void *pc);
+void schedule_wake(const void *object, bool all);
+
+/* The thread has nothing to do for now: others first. */
+void schedule_yield(const void *pc);
+
+/* The calling thread ends: its destructors run, then another thread. Only libc's own end of the thread is left. */
+void schedule_thread_end(void);
+
+bool schedule_in_child(void); /* of a fork */
+
+/* Fails the run. Does not return. */
+__attribute__((noreturn, format(printf, 3, 4))) void schedule_fail(enum verdict_kind kind, uint64_t address,
+								   const char *format, ...);
+
+/* ---- strategy.c ---- */
+
+void strategy_begin(void);
+void strategy_thread(struct thread *thread);
+/* Who runs next, `thread` itself if it can go on. At least one thread is READY. */
+struct thread *strategy_choose(struct thread *thread, bool blocked);
+void strategy_executed(struct thread *thread);
+struct thread *schedule_lowest_ready(void);
+
+/* ---- race.c ---- */
+
+void race_begin(void);
+void race_access(struct thread *thread, const void *address, size_t size, bool writes, bool atomic, const void *pc);
+void race_unmap(struct thread *thread, const void *address, size_t size, const void *pc);
+void race_fresh(const void *address, size_t size); /* new memory: nothing happened there */
+void race_release(struct thread *thread, const void *object, bool keep);
+void race_acquire(struct thread *thread, const void *object);
+void race_atomic(struct thread *thread, const void *object, int order, bool loads, bool stores);
+void race_fence(struct thread *thread, int order);
+void race_fork_thread(struct thread *parent, struct thread *child);
+void race_join_thread(struct thread *thread, const struct thread *ended);
+void race_call(struct thread *thread, const void *pc);
+void race_return(struct thread *thread);
+
+/* An address as it is in any process: for the trace hash. */
+uint64_t race_portable_address(const void *address);
+
+/* ---- pthread.c ---- */
+
+void keys_run_destructors(struct thread *thread);
+
+#endif

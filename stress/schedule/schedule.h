@@ -1,0 +1,103 @@
+/*
+ * The scheduled runner: real threads, of which one runs at a time, and every switch between them is chosen.
+ *
+ * An allocator compiled with -fsanitize=thread calls __tsan_... at each access to memory; this runtime stands behind those names
+ * (access.c) in place of ThreadSanitizer's. The calls to pthread functions and to the OS go to heapstorm_sched_... (pthread.c), as
+ * cmake/bundle_allocator.sh redirects them in the variant `sched`.
+ *
+ * Scheduling points: each atomic access, lock, unlock, wait, wake, thread start and end, OS call, and the start of each operation of a
+ * program. They are counted per thread, from 1. Plain accesses are none: either they race, which race.c reports whatever the order,
+ * or their order cannot matter.
+ *
+ * At a point the thread goes on, unless the schedule says that another one runs in its place. A thread that blocks or ends gives way
+ * to the lowest one that can run. So a list of exceptions, each (thread, point, target), is the whole schedule; every strategy
+ * writes that list as it goes, so that a run can be had again from a file.
+ *
+ * Nothing here allocates memory, and no decision depends on an address: with the same program and schedule, a run is the same in any
+ * process.
+ */
+#ifndef HEAPSTORM_STRESS_SCHEDULE_H
+#define HEAPSTORM_STRESS_SCHEDULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "executor.h"
+#include "program.h"
+#include "verdict.h"
+
+#define SCHEDULE_THREADS_MAX 128
+
+enum schedule_strategy {
+	STRATEGY_NONE,   /* no preemption */
+	STRATEGY_FILE,   /* the list that is given */
+	STRATEGY_RANDOM, /* switches at a few random points */
+	STRATEGY_PCT,    /* random priorities with d - 1 changes: Burckhardt et al., ASPLOS 2010 */
+	STRATEGY_SURW,   /* uniform over the orders of the accesses to one shared address: Zhao et al., ASPLOS 2025 */
+	STRATEGY_POS,    /* partial order sampling: Yuan, Yang, Gu, CAV 2018 */
+	STRATEGIES
+};
+
+const char *schedule_strategy_name(enum schedule_strategy strategy); /* "none", "random", ... */
+bool schedule_strategy_from_name(const char *name, enum schedule_strategy *strategy);
+
+struct schedule_options {
+	enum schedule_strategy strategy;
+	uint64_t seed;
+	unsigned depth;                /* PCT: number of ordering constraints of the bugs looked for, from 1 */
+	const struct preemption *list; /* FILE: in the order of the points of each thread */
+	size_t list_count;
+	uint64_t points_max; /* so many points without an end are no progress: verdict stuck; 0: a default */
+};
+
+/*
+ * Starts a run: the calling thread becomes thread 0. The run reports into `record`: verdicts that it finds by itself (race, deadlock,
+ * stuck), the schedule, the number of points and the trace hash. A verdict ends the process with status 1.
+ */
+void schedule_begin(const struct schedule_options *options, const struct scheduler_client *client,
+		    struct run_record *record);
+
+/* Ends the run; all other threads must have ended. */
+void schedule_end(void);
+
+/* While paused, the calling thread's accesses and calls are its own business: nothing is a point, nothing is looked at. */
+void schedule_pause(bool pause);
+
+/*
+ * Starts thread `number` (below SCHEDULE_THREADS_MAX, not in use), or the lowest unused one for SCHEDULE_ANY_THREAD. Returns its number. It runs
+ * once it is chosen. Ends the process with status 3 if the OS gives no thread.
+ */
+#define SCHEDULE_ANY_THREAD UINT32_MAX
+uint32_t schedule_spawn(uint32_t number, void *(*start)(void *), void *argument);
+
+/* The calling thread waits until client->ready says that it can go on. */
+void schedule_wait(void);
+
+/* A point of its own, at the start of an operation. */
+void schedule_operation(void);
+
+/* The order that the program itself makes: what was done before a release comes before what is done after an acquire of the object. */
+void schedule_release(const void *object);
+void schedule_acquire(const void *object);
+
+/* True if the calling thread is one of a run. */
+bool schedule_active(void);
+
+/* In the child of a fork: the only thread goes on without a scheduler. A lock that nobody will open ends it with FORK_CHILD_BLOCKED. */
+void schedule_fork_child(void);
+
+/* Runs the fork handlers of the allocator: 0 before the fork, 1 in the parent, 2 in the child. */
+void schedule_fork_handlers(int when);
+
+/* The scheduler for run_options: `schedule_begin` with these options. The options must stay. */
+const struct scheduler *schedule_for_executor(const struct schedule_options *options);
+
+/* Before each program: forgets keys and fork handlers registered since schedule_keep (the constructors' stay). */
+void schedule_keep(void);
+void schedule_forget(void);
+
+/* Writable data of the allocator, for the race detector. `begin` is the origin of its addresses in the trace hash. */
+void schedule_watch_data(const void *begin, const void *end);
+
+#endif

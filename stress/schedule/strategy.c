@@ -1,0 +1,304 @@
+/* Who runs next. A strategy decides by thread numbers, counts and random numbers alone. */
+#include <string.h>
+
+#include "internal.h"
+
+#define OBJECTS_MAX 1024 /* shared objects that SURW chooses from; a power of two */
+#define PCT_CHANGES_MAX 16
+
+static const char *const names[STRATEGIES] = {"none", "file", "random", "pct", "surw", "pos"};
+
+const char *schedule_strategy_name(enum schedule_strategy strategy)
+{
+	return names[strategy];
+}
+
+bool schedule_strategy_from_name(const char *name, enum schedule_strategy *strategy)
+{
+	for (unsigned i = 0; i < STRATEGIES; i++)
+		if (strcmp(names[i], name) == 0) {
+			*strategy = (enum schedule_strategy)i;
+			return true;
+		}
+	return false;
+}
+
+static uint64_t state; /* of the random numbers of this run */
+
+static uint64_t draw(void)
+{
+	/* splitmix64 */
+	uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static uint64_t draw_below(uint64_t limit)
+{
+	return draw() % limit;
+}
+
+/* ---- FILE: the entries of each thread in the order of its points ---- */
+
+static struct thread *choose_file(struct thread *thread, struct thread *usual)
+{
+	const struct preemption *const list = schedule.options.list;
+
+	/* The list may be in any order between threads; each thread reads on from where it was. */
+	for (; thread->cursor < schedule.options.list_count; thread->cursor++) {
+		const struct preemption *const entry = &list[thread->cursor];
+
+		if (entry->thread != thread->number || entry->point < thread->points)
+			continue;
+		if (entry->point > thread->points)
+			break;
+		thread->cursor++;
+		if (entry->target < schedule.thread_count &&
+		    schedule.threads[entry->target].state == STATE_READY)
+			return &schedule.threads[entry->target];
+		break;
+	}
+	return usual;
+}
+
+/* ---- RANDOM: few switches ---- */
+
+static uint64_t switch_once_in;
+
+static struct thread *random_ready(const struct thread *without)
+{
+	uint32_t count = schedule.ready - (without != NULL && without->state == STATE_READY);
+	uint32_t chosen;
+
+	if (count == 0)
+		return NULL;
+	chosen = (uint32_t)draw_below(count);
+	for (uint32_t i = 0; i < schedule.thread_count; i++) {
+		struct thread *const thread = &schedule.threads[i];
+
+		if (thread->state == STATE_READY && thread != without && chosen-- == 0)
+			return thread;
+	}
+	return NULL;
+}
+
+static struct thread *choose_random(struct thread *thread, bool blocked)
+{
+	if (blocked)
+		return random_ready(NULL);
+	return draw_below(switch_once_in) == 0 ? random_ready(thread) : thread;
+}
+
+/* ---- PCT ---- */
+
+static uint64_t changes[PCT_CHANGES_MAX]; /* points of the run at which the running thread falls behind all others */
+static unsigned change_count;
+static uint64_t low_priority;
+
+static struct thread *highest(void)
+{
+	struct thread *best = NULL;
+
+	for (uint32_t i = 0; i < schedule.thread_count; i++) {
+		struct thread *const thread = &schedule.threads[i];
+
+		if (thread->state == STATE_READY && (best == NULL || thread->priority > best->priority))
+			best = thread;
+	}
+	return best;
+}
+
+static struct thread *choose_pct(struct thread *thread, bool blocked)
+{
+	for (unsigned i = 0; i < change_count; i++)
+		if (changes[i] == schedule.points)
+			thread->priority = low_priority--;
+	/* One that yields would be chosen again and again. */
+	if (blocked && thread->state == STATE_BLOCKED && thread->waits_for == NULL)
+		thread->priority = low_priority--;
+	return highest();
+}
+
+/* ---- POS ---- */
+
+static struct thread *choose_pos(struct thread *thread, bool blocked)
+{
+	if (blocked && thread->state == STATE_BLOCKED && thread->waits_for == NULL)
+		thread->priority /= 2;
+	return highest();
+}
+
+/* ---- SURW ---- */
+
+/*
+ * Of the objects that at least two threads accessed in the run before, one is chosen; the orders of the accesses to it by different threads
+ * are drawn uniformly: the next one is by thread t with a chance in proportion to how many of them t still has before it.
+ */
+static struct shared_object {
+	uint64_t object; /* portable; 0: empty */
+	uint64_t threads[2];
+	uint16_t counts[SCHEDULE_THREADS_MAX];
+} objects[2][OBJECTS_MAX];
+static unsigned collecting; /* which of the two this run fills in */
+static uint64_t chosen_object;
+static uint32_t remaining[SCHEDULE_THREADS_MAX];
+static struct thread *intended;
+
+static struct shared_object *find_object(struct shared_object *table, uint64_t object)
+{
+	uint64_t hash = object * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+
+	for (unsigned probe = 0; probe < 16; probe++, hash++) {
+		struct shared_object *const entry = &table[hash & (OBJECTS_MAX - 1)];
+
+		if (entry->object == 0)
+			entry->object = object;
+		if (entry->object == object)
+			return entry;
+	}
+	return NULL;
+}
+
+static void count_access(const struct thread *thread)
+{
+	const uint64_t object = race_portable_address(thread->object);
+	struct shared_object *entry;
+
+	if (object == 0)
+		return;
+	entry = find_object(objects[collecting], object);
+	if (entry == NULL)
+		return;
+	entry->threads[thread->number / 64] |= UINT64_C(1) << thread->number % 64;
+	if (entry->counts[thread->number] < UINT16_MAX)
+		entry->counts[thread->number]++;
+}
+
+static void begin_surw(void)
+{
+	const struct shared_object *const table = objects[collecting];
+	const struct shared_object *chosen = NULL;
+	unsigned seen = 0;
+
+	for (unsigned i = 0; i < OBJECTS_MAX; i++)
+		if (table[i].object != 0 &&
+		    __builtin_popcountll(table[i].threads[0]) + __builtin_popcountll(table[i].threads[1]) >= 2 &&
+		    draw_below(++seen) == 0)
+			chosen = &table[i];
+	chosen_object = chosen != NULL ? chosen->object : 0;
+	for (unsigned i = 0; i < SCHEDULE_THREADS_MAX; i++)
+		remaining[i] = chosen != NULL ? chosen->counts[i] : 0;
+	collecting ^= 1;
+	memset(objects[collecting], 0, sizeof objects[collecting]);
+	intended = NULL;
+}
+
+static void intend(void)
+{
+	uint64_t total = 0, ticket;
+
+	intended = NULL;
+	for (uint32_t i = 0; i < schedule.thread_count; i++)
+		if (schedule.threads[i].state != STATE_ENDED)
+			total += remaining[i];
+	if (total == 0)
+		return;
+	ticket = draw_below(total);
+	for (uint32_t i = 0; i < schedule.thread_count; i++) {
+		if (schedule.threads[i].state == STATE_ENDED)
+			continue;
+		if (ticket < remaining[i]) {
+			intended = &schedule.threads[i];
+			return;
+		}
+		ticket -= remaining[i];
+	}
+}
+
+static struct thread *choose_surw(struct thread *thread, bool blocked)
+{
+	const bool interesting = thread->object != NULL && chosen_object != 0 &&
+				 race_portable_address(thread->object) == chosen_object;
+
+	if (chosen_object == 0)
+		return choose_random(thread, blocked);
+	if (intended == NULL || intended->state == STATE_ENDED || intended->state == STATE_UNUSED)
+		intend();
+	if (blocked)
+		return intended != NULL && intended->state == STATE_READY ? intended : random_ready(NULL);
+	if (!interesting)
+		return thread;
+	if (thread == intended || intended == NULL) {
+		if (remaining[thread->number] > 0)
+			remaining[thread->number]--;
+		intend();
+		return thread;
+	}
+	/* Not its turn: the intended one, or others that may be what that one waits for. */
+	return intended->state == STATE_READY ? intended : random_ready(thread);
+}
+
+/* ---- All ---- */
+
+void strategy_begin(void)
+{
+	/* A run is a function of the seed alone, but for the lengths and objects that PCT and SURW take from the run before. */
+	state = schedule.options.seed * UINT64_C(0xd1342543de82ef95) + 1;
+	switch_once_in = UINT64_C(2) << draw_below(7);
+	change_count = 0;
+	low_priority = SCHEDULE_THREADS_MAX * 1024;
+	if (schedule.options.strategy == STRATEGY_PCT) {
+		unsigned wanted = schedule.options.depth > 0 ? schedule.options.depth - 1 : 0;
+
+		if (wanted > PCT_CHANGES_MAX)
+			wanted = PCT_CHANGES_MAX;
+		for (change_count = 0; change_count < wanted; change_count++)
+			changes[change_count] = 1 + draw_below(schedule.points_last > 0 ? schedule.points_last : 1000);
+	}
+	if (schedule.options.strategy == STRATEGY_SURW)
+		begin_surw();
+}
+
+void strategy_thread(struct thread *thread)
+{
+	thread->priority = draw() | UINT64_C(1) << 63;
+}
+
+struct thread *strategy_choose(struct thread *thread, bool blocked)
+{
+	struct thread *const usual = blocked ? schedule_lowest_ready() : thread;
+
+	switch (schedule.options.strategy) {
+	case STRATEGY_FILE:
+		return choose_file(thread, usual);
+	case STRATEGY_RANDOM:
+		return choose_random(thread, blocked);
+	case STRATEGY_PCT:
+		return choose_pct(thread, blocked);
+	case STRATEGY_POS:
+		return choose_pos(thread, blocked);
+	case STRATEGY_SURW:
+		return choose_surw(thread, blocked);
+	default:
+		return usual;
+	}
+}
+
+void strategy_executed(struct thread *thread)
+{
+	if (schedule.options.strategy == STRATEGY_SURW)
+		count_access(thread);
+	if (schedule.options.strategy != STRATEGY_POS || thread->object == NULL)
+		return;
+	/* What was done is in the past: all that raced with it draws anew. */
+	for (uint32_t i = 0; i < schedule.thread_count; i++) {
+		struct thread *const other = &schedule.threads[i];
+
+		if (other != thread && other->state == STATE_READY && other->object == thread->object &&
+		    (other->writes || thread->writes))
+			other->priority = draw() | UINT64_C(1) << 63;
+	}
+	thread->priority = draw() | UINT64_C(1) << 63;
+}

@@ -1,0 +1,131 @@
+/*
+ * The process in which programs run under a chosen schedule: runner-sched [options] ALLOCATOR FILE
+ *
+ *   --strategy NAME  none, file (the schedule of FILE), random, pct, surw, pos, or mix: the random ones in turn (default: file)
+ *   --runs N         schedules to try (default 1)
+ *   --seed N         run i of a strategy has the seed N + i
+ *   --points N       more scheduling points are no progress
+ *
+ * Started by the supervisor; what it finds is in the run record, the schedule included. Exit status: 0 clean, 1 a verdict, 2 unreadable
+ * input or no such allocator, 3 the OS lacks something or a run was not the same the second time.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor.h"
+#include "schedule.h"
+#include "supervisor.h"
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	interrupted = 1;
+}
+
+/* The share of each strategy: most bugs need one or two switches, some need an order of many. */
+static void choose_strategy(uint64_t run, struct schedule_options *options)
+{
+	static const struct {
+		enum schedule_strategy strategy;
+		unsigned depth;
+	} turns[] = {
+		{STRATEGY_RANDOM, 0}, {STRATEGY_PCT, 2}, {STRATEGY_SURW, 0}, {STRATEGY_PCT, 3},
+		{STRATEGY_POS, 0},    {STRATEGY_PCT, 1}, {STRATEGY_SURW, 0}, {STRATEGY_RANDOM, 0},
+	};
+
+	options->strategy = turns[run % 8].strategy;
+	options->depth = turns[run % 8].depth;
+}
+
+int main(int argc, char **argv)
+{
+	static struct program program;
+	static struct schedule_options schedule_options = {.strategy = STRATEGY_FILE, .depth = 3};
+	struct run_options options = {.oracles = ORACLES_ALL};
+	struct run_record *const record = run_record_open();
+	struct subject subject;
+	struct executor *executor;
+	enum program_format format;
+	char message[512];
+	uint64_t runs = 1, seed = 1, same = 0, hash = 0, points = 0;
+	bool mix = false;
+	int at = 1;
+
+	for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
+		const char *const value = argv[at + 1];
+
+		if (strcmp(argv[at], "--strategy") == 0) {
+			mix = strcmp(value, "mix") == 0;
+			if (!mix && !schedule_strategy_from_name(value, &schedule_options.strategy)) {
+				fprintf(stderr, "heapstorm: no strategy is called '%s'\n", value);
+				return 2;
+			}
+		} else if (strcmp(argv[at], "--runs") == 0) {
+			runs = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[at], "--seed") == 0) {
+			seed = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[at], "--points") == 0) {
+			schedule_options.points_max = strtoull(value, NULL, 10);
+		} else {
+			break;
+		}
+	}
+	if (argc - at != 2) {
+		fprintf(stderr, "usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] ALLOCATOR FILE\n", argv[0]);
+		return 2;
+	}
+	program_init(&program);
+	if (!program_load(argv[at + 1], &program, &format, message, sizeof message) ||
+	    !subject_open(argv[at], &subject, message, sizeof message)) {
+		fprintf(stderr, "heapstorm: %s\n", message);
+		return 2;
+	}
+	if (program.thread_count > SCHEDULE_THREADS_MAX) {
+		fprintf(stderr, "heapstorm: %s: %zu threads, a scheduled run has at most %d\n", argv[at + 1],
+			program.thread_count, SCHEDULE_THREADS_MAX);
+		return 2;
+	}
+	executor = executor_create(record);
+	if (executor == NULL) {
+		perror("heapstorm: no memory for the executor");
+		return 3;
+	}
+	executor_watch(executor, true);
+	schedule_keep();
+	if (subject.bundle != NULL)
+		schedule_watch_data(subject.bundle->data.begin < subject.bundle->bss.begin ? subject.bundle->data.begin
+											   : subject.bundle->bss.begin,
+				    subject.bundle->data.end > subject.bundle->bss.end ? subject.bundle->data.end
+										       : subject.bundle->bss.end);
+	schedule_options.list = program.schedule;
+	schedule_options.list_count = program.preemption_count;
+	options.scheduler = schedule_for_executor(&schedule_options);
+	signal(SIGINT, on_interrupt);
+	signal(SIGTERM, on_interrupt);
+	for (uint64_t run = 0; run < runs && !interrupted; run++) {
+		schedule_options.seed = seed + run;
+		if (mix)
+			choose_strategy(run, &schedule_options);
+		if (executor_run(executor, &subject, &program, &options) != VERDICT_CLEAN)
+			_Exit(1);
+		/* The same schedule has to be the same run. */
+		if (schedule_options.strategy != STRATEGY_FILE && schedule_options.strategy != STRATEGY_NONE)
+			continue;
+		if (same++ > 0 && (record->trace_hash != hash || record->points != points)) {
+			fprintf(stderr,
+				"heapstorm: run %" PRIu64 " of the same schedule has %" PRIu64
+				" points (hash %016" PRIx64 ") where the first had %" PRIu64 " (%016" PRIx64 ")\n",
+				run + 1, record->points, record->trace_hash, points, hash);
+			return 3;
+		}
+		hash = record->trace_hash;
+		points = record->points;
+	}
+	return 0;
+}
