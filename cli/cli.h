@@ -5,6 +5,7 @@
 #include <argp.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cjson/cJSON.h>
 
@@ -20,6 +21,7 @@ enum {
 };
 
 int cmd_bench(int argc, char **argv);
+int cmd_explore(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_minimize(int argc, char **argv);
@@ -81,6 +83,12 @@ const char *cli_temporary_folder(void);
 /* True once an interrupt (SIGINT, SIGTERM) has come; cli_catch_interrupts makes them set it. */
 extern volatile bool cli_interrupted;
 void cli_catch_interrupts(void);
+
+/* What follows the last slash. */
+const char *cli_base_name(const char *path);
+
+/* Prints the stacks of a record, with the functions and lines of the executable that ran. */
+void cli_print_stacks(FILE *file, const char *executable, const struct run_record *record);
 
 /* Writes the results as one JUnit test suite: `results` is an array of report_json objects. Ends the process with status 2 if that fails. */
 void cli_write_junit(const char *path, const char *suite, const cJSON *results);

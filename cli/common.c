@@ -248,3 +248,10 @@ void cli_write_json(const char *path, const cJSON *json)
 	if (path != NULL && !report_write_json(path, json))
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
 }
+
+const char *cli_base_name(const char *path)
+{
+	const char *const slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}

@@ -13,6 +13,7 @@ static const struct {
 } verbs[] = {
 	{"fuzz", cmd_fuzz, "search for bugs, guided by coverage"},
 	{"stress", cmd_stress, "random threads at full speed"},
+	{"explore", cmd_explore, "search the schedules of programs with threads"},
 	{"replay", cmd_replay, "run programs and recordings with every oracle"},
 	{"minimize", cmd_minimize, "make a failing program as small as it gets"},
 	{"show", cmd_show, "print a program or recording as text"},

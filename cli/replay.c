@@ -23,7 +23,7 @@ struct arguments {
 
 /* One run: a file on an allocator. */
 struct job {
-	const char *file, *allocator;
+	const char *file, *allocator, *variant;
 	const struct program *program;
 	const struct arguments *arguments;
 	size_t operations;
@@ -64,20 +64,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		arguments->timeout = cli_seconds(value, "--timeout");
 		return 0;
 	case OPTION_VARIANT:
-		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0)
-			cli_die(STATUS_USAGE, "--variant %s: expected asan or plain", value);
+		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0 && strcmp(value, "sched") != 0)
+			cli_die(STATUS_USAGE, "--variant %s: expected asan, plain or sched", value);
 		arguments->variant = value;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-static const char *base_name(const char *path)
-{
-	const char *const slash = strrchr(path, '/');
-
-	return slash != NULL ? slash + 1 : path;
 }
 
 static void show_progress(const struct run_record *record, void *context)
@@ -86,7 +79,7 @@ static void show_progress(const struct run_record *record, void *context)
 
 	if (!isatty(STDERR_FILENO))
 		return;
-	fprintf(stderr, "\r%s on %s: %" PRIu64 " operations, program has %zu\033[K", base_name(job->file),
+	fprintf(stderr, "\r%s on %s: %" PRIu64 " operations, program has %zu\033[K", cli_base_name(job->file),
 		job->allocator, record->operations, job->operations);
 }
 
@@ -102,6 +95,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	char runner[PATH_MAX], output[PATH_MAX];
 	char *argv[8];
 	int argc = 0;
+	const bool scheduled = strcmp(job->variant, "sched") == 0;
 	struct supervision supervision = {
 		.argv = argv,
 		.output = output,
@@ -115,13 +109,13 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	enum verdict_kind verdict;
 	cJSON *json;
 
-	cli_runner_path(arguments->variant, runner, sizeof runner);
+	cli_runner_path(job->variant, runner, sizeof runner);
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
 	argv[argc++] = runner;
-	if (!arguments->quick)
+	if (!arguments->quick && !scheduled)
 		argv[argc++] = "--deep";
 	if (arguments->repeat != NULL) {
-		argv[argc++] = "--repeat";
+		argv[argc++] = scheduled ? "--runs" : "--repeat";
 		argv[argc++] = (char *)arguments->repeat;
 	}
 	argv[argc++] = (char *)job->allocator;
@@ -141,12 +135,16 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 			WIFEXITED(result.status) ? WEXITSTATUS(result.status) : -1, job->file);
 	verdict = result.record->verdict.kind;
 	report_add(job->total, result.record);
-	printf("%-25.25s %-14s %9" PRIu64 " operations %6.2f s  %s\n", base_name(job->file), job->allocator,
+	printf("%-25.25s %-14s %9" PRIu64 " operations %6.2f s  %s\n", cli_base_name(job->file), job->allocator,
 	       result.record->operations, cli_now() - start, verdict_name(verdict));
-	report_print(stdout, job->program, result.record, arguments->variant[0] == 'a' ? output : NULL);
+	report_print(stdout, job->program, result.record, strcmp(job->variant, "asan") == 0 ? output : NULL);
+	cli_print_stacks(stdout, runner, result.record);
+	if (scheduled)
+		printf("  schedule:  %" PRIu64 " scheduling points, hash %016" PRIx64 "\n", result.record->points,
+		       result.record->trace_hash);
 	if (verdict != VERDICT_CLEAN)
 		printf("  again:     heapstorm replay %s --allocator %s --variant %s%s\n", job->file, job->allocator,
-		       arguments->variant, arguments->quick ? " --quick" : "");
+		       job->variant, arguments->quick ? " --quick" : "");
 	if (arguments->verbose && verdict != VERDICT_CLEAN) {
 		FILE *const text = fopen(output, "r");
 		char line[1024];
@@ -157,11 +155,20 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 			fclose(text);
 	}
 	fflush(stdout);
-	json = report_json(job->file, arguments->variant, job->program, result.record);
+	json = report_json(job->file, job->variant, job->program, result.record);
 	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
 	cJSON_AddItemToArray(results, json);
 	supervised_release(&result);
 	return verdict;
+}
+
+/* A schedule is for the scheduled runner; the rest is best seen under AddressSanitizer. */
+static const char *default_variant(const struct program *program)
+{
+	return program->preemption_count > 0 || (program->has_expect && (program->expect == VERDICT_RACE ||
+									 program->expect == VERDICT_DEADLOCK))
+		       ? "sched"
+		       : "asan";
 }
 
 /* Runs one file on all of its allocators. False if what was expected did not happen. */
@@ -178,7 +185,15 @@ static bool replay_file(const char *file, const struct program *program, struct 
 	else
 		snprintf(list, sizeof list, "mem_alloc_2.0");
 	for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
-		const struct job job = {file, name, program, arguments, program_op_count(program), total};
+		const struct job job = {
+			.file = file,
+			.allocator = name,
+			.variant = arguments->variant != NULL ? arguments->variant : default_variant(program),
+			.program = program,
+			.arguments = arguments,
+			.operations = program_op_count(program),
+			.total = total,
+		};
 		const enum verdict_kind expected = program->has_expect ? program->expect : VERDICT_CLEAN;
 		const enum verdict_kind verdict = run_job(&job, results);
 
@@ -203,7 +218,10 @@ int cmd_replay(int argc, char **argv)
 		{"repeat", OPTION_REPEAT, "N", 0, "Run each program N times", 0},
 		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
-		 "asan (the default): allocators under AddressSanitizer; plain: as shipped", 0},
+		 "asan (the default): under AddressSanitizer; plain: as shipped; sched (the default of files with a "
+		 "schedule): "
+		 "one thread at a time, in the order of the file",
+		 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write the results as JSON", 0},
 		{"junit", OPTION_JUNIT, "FILE", 0, "Write the results as JUnit XML", 0},
 		{"verbose", 'v', NULL, 0, "Show all that a sanitizer wrote", 0},
@@ -216,7 +234,7 @@ int cmd_replay(int argc, char **argv)
 		.doc = "Runs programs (text or bytes), .rep traces and recordings with every oracle."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
-	struct arguments arguments = {.variant = "asan", .timeout = 10};
+	struct arguments arguments = {.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const int files = argc - first;
 	static struct run_record total;
@@ -265,7 +283,9 @@ int cmd_replay(int argc, char **argv)
 	cli_write_junit(arguments.junit, "replay", results);
 	cJSON_Delete(results);
 	printf("\n%" PRIu64 " runs under %s, %" PRIu64 " operations, %" PRIu64 " faults\n", total.programs,
-	       arguments.variant[0] == 'a' ? "AddressSanitizer and UndefinedBehaviorSanitizer" : "no sanitizer",
+	       arguments.variant == NULL                ? "the variant that each file asks for"
+	       : strcmp(arguments.variant, "asan") == 0 ? "AddressSanitizer and UndefinedBehaviorSanitizer"
+							: "no sanitizer",
 	       total.operations, total.faults_injected);
 	report_checks(stdout, &total);
 	printf("verdict: %s\n", verdict_name(worst));

@@ -47,9 +47,9 @@ struct executor_thread {
 	struct executor *executor;
 	uint32_t number;
 	enum thread_state state;
-	uint32_t waits_for; /* event or thread */
-	bool reaped;        /* joined by the engine */
-	uint64_t op;        /* at work */
+	uint32_t waits_for;                      /* event or thread */
+	bool reaped;                             /* joined by the engine */
+	uint64_t op;                             /* at work */
 	uint64_t faults_before, refusals_before; /* at the start of the operation */
 	pthread_t handle;
 	sem_t token;
@@ -705,8 +705,9 @@ static void yield_token(struct executor_thread *thread)
 	if (executor->scheduler != NULL) {
 		while (!can_run(executor, thread))
 			executor->scheduler->wait();
-		executor->scheduler->acquire(thread->state == THREAD_WAITING ? (void *)&executor->events[thread->waits_for]
-									     : &executor->threads[thread->waits_for]);
+		executor->scheduler->acquire(thread->state == THREAD_WAITING
+						     ? (void *)&executor->events[thread->waits_for]
+						     : &executor->threads[thread->waits_for]);
 	} else {
 		struct executor_thread *const next = choose_next(executor);
 

@@ -28,7 +28,7 @@ enum outcome {
 /* What a scheduler asks of the executor. */
 struct scheduler_client {
 	bool (*ready)(void *context, uint32_t thread); /* what `thread` waits for in the program has come */
-	bool (*release)(void *context);                /* nothing can run: lets a thread that waits go on; false if none waits */
+	bool (*release)(void *context); /* nothing can run: lets a thread that waits go on; false if none waits */
 	void (*resumed)(void *context, uint32_t thread); /* `thread` has the processor now */
 	void (*ended)(void *context, uint32_t thread);   /* it has run its destructors */
 	void *context;
@@ -39,15 +39,17 @@ struct scheduler_client {
  * by threads of the run.
  */
 struct scheduler {
-	void (*begin)(const struct scheduler *scheduler, const struct scheduler_client *client, struct run_record *record);
+	void (*begin)(const struct scheduler *scheduler, const struct scheduler_client *client,
+		      struct run_record *record);
 	void (*pause)(bool pause); /* while paused, main is alone and on its own */
 	void (*end)(void);
 	void (*spawn)(uint32_t thread, void *(*start)(void *), void *argument);
-	void (*operation)(void);             /* one begins */
-	void (*wait)(void);                  /* until client->ready() */
-	void (*release)(const void *object); /* what was done so far comes before what follows an acquire of the object */
+	void (*operation)(void); /* one begins */
+	void (*wait)(void);      /* until client->ready() */
+	void (*release)(
+		const void *object); /* what was done so far comes before what follows an acquire of the object */
 	void (*acquire)(const void *object);
-	int (*fork)(void); /* fork, with the allocator's handlers; the child goes on without a scheduler */
+	int (*fork)(void);    /* fork, with the allocator's handlers; the child goes on without a scheduler */
 	void (*failed)(void); /* a verdict is in the record: ends the process */
 };
 
@@ -59,7 +61,7 @@ struct run_options {
 	bool deep;    /* also the checks that run the program again or fail every mapping */
 	bool no_fork; /* fork does nothing: it takes milliseconds, more than all else of a small program */
 	unsigned fork_timeout_milliseconds; /* a child of a fork that takes longer hangs; 0: 5 s */
-	const struct scheduler *scheduler; /* NULL: threads take turns at the operations that block */
+	const struct scheduler *scheduler;  /* NULL: threads take turns at the operations that block */
 	uint8_t *outcomes; /* of each operation, thread after thread; room for program_op_count(); or NULL */
 };
 

@@ -120,7 +120,7 @@ struct run_record {
 	struct preemption preemptions[RUN_PREEMPTIONS_MAX]; /* the schedule as it came to be */
 	uint32_t stack_count;
 	struct run_stack stacks[2]; /* race: both accesses, the later one first */
-	uint32_t input_size; /* fuzzing: the input at work, so that whatever kills the process cannot lose it */
+	uint32_t input_size;        /* fuzzing: the input at work, so that whatever kills the process cannot lose it */
 	uint8_t input[RUN_INPUT_MAX];
 };
 #define RUN_RECORD_MAGIC 0x48535231u /* "HSR1" */

@@ -77,7 +77,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (argc - at != 2) {
-		fprintf(stderr, "usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] ALLOCATOR FILE\n", argv[0]);
+		fprintf(stderr, "usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] ALLOCATOR FILE\n",
+			argv[0]);
 		return 2;
 	}
 	program_init(&program);

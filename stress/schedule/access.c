@@ -150,7 +150,7 @@ typedef unsigned __int128 u128;
 		before(address, true, PC);                                                                             \
 		const type old = LOAD(address);                                                                        \
 		STORE(address, (type)(result));                                                                        \
-		after(address, sizeof(type), order, true, true, PC);                                                                     \
+		after(address, sizeof(type), order, true, true, PC);                                                   \
 		return old;                                                                                            \
 	}
 
@@ -167,7 +167,7 @@ typedef unsigned __int128 u128;
 			STORE(address, value);                                                                         \
 		else                                                                                                   \
 			*expected = old;                                                                               \
-		after(address, sizeof(type), same ? order : failure, true, same, PC);                                                    \
+		after(address, sizeof(type), same ? order : failure, true, same, PC);                                  \
 		if (!same && schedule_self != NULL)                                                                    \
 			watch_spinning(schedule_self, address, (uint64_t)old, PC);                                     \
 		return same;                                                                                           \
@@ -179,7 +179,7 @@ typedef unsigned __int128 u128;
 	{                                                                                                              \
 		before(address, false, PC);                                                                            \
 		const type value = LOAD(address);                                                                      \
-		after(address, sizeof(type), order, true, false, PC);                                                                    \
+		after(address, sizeof(type), order, true, false, PC);                                                  \
 		if (schedule_self != NULL)                                                                             \
 			watch_spinning(schedule_self, address, (uint64_t)value, PC);                                   \
 		return value;                                                                                          \
@@ -189,12 +189,12 @@ typedef unsigned __int128 u128;
 	{                                                                                                              \
 		before(address, true, PC);                                                                             \
 		STORE(address, value);                                                                                 \
-		after(address, sizeof(type), order, false, true, PC);                                                                    \
+		after(address, sizeof(type), order, false, true, PC);                                                  \
 	}                                                                                                              \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, exchange, value)                                                    \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_add, old + value)                                             \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_sub, old - value)                                             \
-	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_and, old & value)                                             \
+	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_and, old &value)                                              \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_or, old | value)                                              \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_xor, old ^ value)                                             \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_nand, ~(old & value))                                         \
@@ -209,7 +209,7 @@ typedef unsigned __int128 u128;
 		const type old = LOAD(address);                                                                        \
 		if (old == expected)                                                                                   \
 			STORE(address, value);                                                                         \
-		after(address, sizeof(type), old == expected ? order : failure, true, old == expected, PC);                              \
+		after(address, sizeof(type), old == expected ? order : failure, true, old == expected, PC);            \
 		if (old != expected && schedule_self != NULL)                                                          \
 			watch_spinning(schedule_self, address, (uint64_t)old, PC);                                     \
 		return old;                                                                                            \

@@ -127,8 +127,7 @@ static void find_ready(void)
 static void look_at_waits(void)
 {
 	for (uint32_t i = 0; i < schedule.thread_count; i++)
-		if (schedule.threads[i].state == STATE_WAITING &&
-		    schedule.client.ready(schedule.client.context, i))
+		if (schedule.threads[i].state == STATE_WAITING && schedule.client.ready(schedule.client.context, i))
 			set_state(&schedule.threads[i], STATE_READY);
 }
 

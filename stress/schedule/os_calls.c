@@ -145,7 +145,8 @@ long heapstorm_sched_syscall(long number, ...)
 	case SYS_getrandom:
 		break;
 	}
-	fprintf(stderr, "heapstorm: the allocator makes the system call %ld, which a scheduled run does not know\n", number);
+	fprintf(stderr, "heapstorm: the allocator makes the system call %ld, which a scheduled run does not know\n",
+		number);
 	_exit(3);
 }
 

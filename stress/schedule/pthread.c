@@ -646,8 +646,7 @@ void schedule_fork_handlers(int when)
 {
 	/* The last that came prepares first, as in libc. */
 	for (unsigned i = 0; i < fork_handler_count; i++) {
-		const struct fork_handler *const handler =
-			&fork_handlers[when == 0 ? fork_handler_count - 1 - i : i];
+		const struct fork_handler *const handler = &fork_handlers[when == 0 ? fork_handler_count - 1 - i : i];
 		void (*const function)(void) = when == 0   ? handler->prepare
 					       : when == 1 ? handler->parent
 							   : handler->child;
@@ -765,7 +764,8 @@ static int64_t slept; /* nanoseconds */
 
 static void now(struct timespec *time)
 {
-	const uint64_t nanoseconds = UINT64_C(1000000000) * 1000000 + schedule.points * NANOSECONDS_PER_POINT + (uint64_t)slept;
+	const uint64_t nanoseconds =
+		UINT64_C(1000000000) * 1000000 + schedule.points * NANOSECONDS_PER_POINT + (uint64_t)slept;
 
 	time->tv_sec = (time_t)(nanoseconds / 1000000000);
 	time->tv_nsec = (long)(nanoseconds % 1000000000);
@@ -857,9 +857,9 @@ int NAME(sched_yield)(void)
 
 static int thrd_result(int error)
 {
-	return error == 0	    ? thrd_success
+	return error == 0           ? thrd_success
 	       : error == ETIMEDOUT ? thrd_timedout
-	       : error == EBUSY	    ? thrd_busy
+	       : error == EBUSY     ? thrd_busy
 	       : error == ENOMEM    ? thrd_nomem
 				    : thrd_error;
 }

@@ -15,10 +15,10 @@
 #include "internal.h"
 
 #define PAGE_SHIFT 12
-#define ACCESSES 4                       /* kept for each 8 bytes */
-#define SHADOW_PAGES_MAX 65536           /* 256 MiB of the allocator's memory */
-#define SYNCS_MAX 32768                  /* a power of two */
-#define CONTEXTS_MAX 65536               /* a power of two */
+#define ACCESSES 4             /* kept for each 8 bytes */
+#define SHADOW_PAGES_MAX 65536 /* 256 MiB of the allocator's memory */
+#define SYNCS_MAX 32768        /* a power of two */
+#define CONTEXTS_MAX 65536     /* a power of two */
 #define CODE_ORIGIN ((uintptr_t)__executable_start)
 
 /* Memory orders as the compiler passes them. */
@@ -72,7 +72,8 @@ static bool blind; /* a table is full: the rest of the run is not looked at, rat
 
 static void *map_table(size_t size)
 {
-	void *const table = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *const table =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (table == MAP_FAILED) {
 		perror("heapstorm: no memory for the race detector");
@@ -140,7 +141,8 @@ uint64_t race_portable_address(const void *address)
 void race_call(struct thread *thread, const void *pc)
 {
 	const uint32_t place = (uint32_t)((uintptr_t)pc - CODE_ORIGIN);
-	const uint32_t parent = thread->calls == 0 || thread->calls > CALLS_MAX ? 0 : thread->contexts[thread->calls - 1];
+	const uint32_t parent =
+		thread->calls == 0 || thread->calls > CALLS_MAX ? 0 : thread->contexts[thread->calls - 1];
 	uint32_t slot;
 
 	if (thread->calls++ >= CALLS_MAX)
@@ -204,8 +206,8 @@ __attribute__((noreturn, noinline)) static void report_race(const void *address,
 	thread_name(now->thread, first);
 	thread_name(before->thread, second);
 	schedule_fail(VERDICT_RACE, (uintptr_t)address,
-		      "%s %s %zu bytes at %p and %s %s %zu bytes there, and nothing orders the two", first, verb(now), bytes,
-		      address, second, verb(before), others);
+		      "%s %s %zu bytes at %p and %s %s %zu bytes there, and nothing orders the two", first, verb(now),
+		      bytes, address, second, verb(before), others);
 }
 
 /* ---- Accesses ---- */

@@ -55,8 +55,7 @@ static struct thread *choose_file(struct thread *thread, struct thread *usual)
 		if (entry->point > thread->points)
 			break;
 		thread->cursor++;
-		if (entry->target < schedule.thread_count &&
-		    schedule.threads[entry->target].state == STATE_READY)
+		if (entry->target < schedule.thread_count && schedule.threads[entry->target].state == STATE_READY)
 			return &schedule.threads[entry->target];
 		break;
 	}
@@ -219,8 +218,8 @@ static void intend(void)
 
 static struct thread *choose_surw(struct thread *thread, bool blocked)
 {
-	const bool interesting = thread->object != NULL && chosen_object != 0 &&
-				 race_portable_address(thread->object) == chosen_object;
+	const bool interesting =
+		thread->object != NULL && chosen_object != 0 && race_portable_address(thread->object) == chosen_object;
 
 	if (chosen_object == 0)
 		return choose_random(thread, blocked);

@@ -1,0 +1,287 @@
+/* heapstorm explore: searches the schedules of programs with threads. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "report.h"
+#include "supervisor.h"
+
+#define CONFIRMATIONS 2 /* fresh processes in which a failure has to come again, at the same point */
+
+struct arguments {
+	const char *allocator, *strategy, *out, *runs, *seed, *json, *junit, *runner;
+	double budget, timeout;
+};
+
+enum {
+	OPTION_BUDGET = 256,
+	OPTION_JSON,
+	OPTION_JUNIT,
+	OPTION_OUT,
+	OPTION_RUNNER,
+	OPTION_RUNS,
+	OPTION_SEED,
+	OPTION_STRATEGY,
+	OPTION_TIMEOUT,
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+	struct arguments *const arguments = state->input;
+
+	switch (key) {
+	case 'a':
+		arguments->allocator = value;
+		return 0;
+	case OPTION_BUDGET:
+		arguments->budget = cli_seconds(value, "--budget");
+		return 0;
+	case OPTION_JSON:
+		arguments->json = value;
+		return 0;
+	case OPTION_JUNIT:
+		arguments->junit = value;
+		return 0;
+	case OPTION_OUT:
+		arguments->out = value;
+		return 0;
+	case OPTION_RUNNER:
+		arguments->runner = value;
+		return 0;
+	case OPTION_RUNS:
+		cli_number(value, "--runs", 1, UINT64_MAX);
+		arguments->runs = value;
+		return 0;
+	case OPTION_SEED:
+		cli_number(value, "--seed", 0, UINT64_MAX);
+		arguments->seed = value;
+		return 0;
+	case OPTION_STRATEGY: {
+		static const char *const names[] = {"mix", "none", "random", "pct", "surw", "pos"};
+
+		for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+			if (strcmp(value, names[i]) == 0) {
+				arguments->strategy = value;
+				return 0;
+			}
+		cli_die(STATUS_USAGE, "--strategy %s: expected mix, none, random, pct, surw or pos", value);
+	}
+	case OPTION_TIMEOUT:
+		arguments->timeout = cli_seconds(value, "--timeout");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void show_progress(const struct run_record *record, void *context)
+{
+	const double *const start = context;
+
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%4.0f s  %" PRIu64 " schedules  %" PRIu64 " operations\033[K", cli_now() - *start,
+			record->programs, record->operations);
+}
+
+static void find_runner(const struct arguments *arguments, char *path, size_t size)
+{
+	if (arguments->runner != NULL)
+		snprintf(path, size, "%s", arguments->runner);
+	else
+		cli_runner_path("sched", path, size);
+}
+
+/* Runs one process to its end. */
+static void run(const struct arguments *arguments, const char *allocator, const char *file, const char *strategy,
+		double budget, struct supervised *result)
+{
+	char runner[PATH_MAX], output[PATH_MAX];
+	const bool file_alone = strcmp(strategy, "file") == 0;
+	char *argv[] = {runner,
+			"--strategy",
+			(char *)strategy,
+			"--seed",
+			(char *)arguments->seed,
+			"--runs",
+			(char *)(file_alone ? "1" : arguments->runs),
+			(char *)allocator,
+			(char *)file,
+			NULL};
+	double start = cli_now();
+	const struct supervision supervision = {
+		.argv = argv,
+		.output = output,
+		.timeout_seconds = arguments->timeout,
+		.budget_seconds = budget,
+		.interrupted = &cli_interrupted,
+		.progress = show_progress,
+		.context = &start,
+	};
+
+	find_runner(arguments, runner, sizeof runner);
+	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
+	if (!supervise(&supervision, result))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r\033[K");
+	if (result->record->magic == RUN_RECORD_MAGIC && result->record->size != sizeof *result->record)
+		cli_die(STATUS_ENVIRONMENT, "%s: was built for another version of heapstorm", runner);
+	if (result->record->verdict.kind == VERDICT_CLEAN && WIFEXITED(result->status) &&
+	    WEXITSTATUS(result->status) != 0) {
+		FILE *const text = fopen(output, "r");
+		char line[1024];
+
+		fflush(stdout);
+		while (text != NULL && fgets(line, sizeof line, text) != NULL)
+			fputs(line, stderr);
+		exit(WEXITSTATUS(result->status) == STATUS_USAGE ? STATUS_USAGE : STATUS_ENVIRONMENT);
+	}
+}
+
+/* The program with the schedule as it came to be. */
+static void take_schedule(struct program *program, const struct run_record *record)
+{
+	program->preemption_count = 0;
+	for (uint32_t i = 0; i < record->preemption_count; i++)
+		program_add_preemption(program, record->preemptions[i]);
+}
+
+/* Writes the failing program and sees it fail again in fresh processes, at the same point. */
+static void keep_failure(const struct arguments *arguments, const char *allocator, struct program *program,
+			 const struct run_record *record)
+{
+	char name[64], path[PATH_MAX], folder[PATH_MAX - 32];
+
+	take_schedule(program, record);
+	report_failure_name(program, record, name, sizeof name);
+	snprintf(folder, sizeof folder, "%s/%s", arguments->out, name);
+	cli_make_folder(folder);
+	snprintf(path, sizeof path, "%s/program.heap", folder);
+	if (!report_write_program(path, program, record, allocator))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+	printf("  schedule:  %u preemption%s, %" PRIu64 " scheduling points\n", record->preemption_count,
+	       record->preemption_count == 1 ? "" : "s", record->points);
+	for (int i = 0; i < CONFIRMATIONS && !cli_interrupted; i++) {
+		struct supervised again;
+
+		run(arguments, allocator, path, "file", 0, &again);
+		if (again.record->verdict.kind != record->verdict.kind || again.record->points != record->points ||
+		    again.record->trace_hash != record->trace_hash)
+			cli_die(STATUS_ENVIRONMENT,
+				"%s is not the same run in another process (%s after %" PRIu64 " points, not %s after %" PRIu64
+				"): this is a defect of heapstorm, please report it with the file",
+				path, verdict_name(again.record->verdict.kind), again.record->points,
+				verdict_name(record->verdict.kind), record->points);
+		supervised_release(&again);
+	}
+	printf("  replayed:  %d times, the same to the last point\n", CONFIRMATIONS);
+	printf("  kept in:   %s\n", folder);
+	printf("  again:     heapstorm replay %s\n", path);
+}
+
+static enum verdict_kind explore_file(const struct arguments *arguments, const char *file, struct program *program,
+				      double budget, struct run_record *total, cJSON *results)
+{
+	char allocator[PROGRAM_SPEC_MAX], runner[PATH_MAX];
+	struct supervised result;
+	const double start = cli_now();
+	enum verdict_kind verdict;
+	cJSON *json;
+
+	if (arguments->allocator != NULL)
+		snprintf(allocator, sizeof allocator, "%s", arguments->allocator);
+	else if (program->allocator[0] != '\0')
+		snprintf(allocator, sizeof allocator, "%.*s", (int)strcspn(program->allocator, " \t"),
+			 program->allocator);
+	else
+		snprintf(allocator, sizeof allocator, "mem_alloc_2.0");
+	run(arguments, allocator, file, arguments->strategy, budget, &result);
+	verdict = result.record->verdict.kind;
+	report_add(total, result.record);
+	printf("%-25.25s %-14s %9" PRIu64 " schedules %6.0f/s  %s\n", cli_base_name(file), allocator,
+	       result.record->programs, (double)result.record->programs / (cli_now() - start), verdict_name(verdict));
+	if (verdict != VERDICT_CLEAN) {
+		report_print(stdout, program, result.record, NULL);
+		find_runner(arguments, runner, sizeof runner);
+		cli_print_stacks(stdout, runner, result.record);
+		fflush(stdout);
+		keep_failure(arguments, allocator, program, result.record);
+	}
+	json = report_json(file, "sched", program, result.record);
+	cJSON_AddNumberToObject(json, "schedules", (double)result.record->programs);
+	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
+	cJSON_AddItemToArray(results, json);
+	supervised_release(&result);
+	fflush(stdout);
+	return verdict;
+}
+
+int cmd_explore(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the files say (default: mem_alloc_2.0)", 0},
+		{"strategy", OPTION_STRATEGY, "NAME", 0, "mix (the default), none, random, pct, surw or pos", 0},
+		{"runs", OPTION_RUNS, "N", 0, "Schedules of each program (default 10000)", 0},
+		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, shared by the programs", 0},
+		{"seed", OPTION_SEED, "N", 0, "Seed of the first schedule (default 1)", 0},
+		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
+		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
+		{"runner", OPTION_RUNNER, "FILE", 0, "Another scheduled runner than the installed one", 0},
+		{"json", OPTION_JSON, "FILE", 0, "Write the results as JSON", 0},
+		{"junit", OPTION_JUNIT, "FILE", 0, "Write the results as JUnit XML", 0},
+		{0},
+	};
+	const struct argp argp = {
+		.options = options,
+		.parser = parse_option,
+		.args_doc = "FILE...",
+		.doc = "Runs programs with threads under many schedules, one thread at a time, and keeps the schedule of what "
+		       "fails in a file that replays."
+		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
+	};
+	struct arguments arguments = {
+		.strategy = "mix", .out = "heapstorm-failures", .runs = "10000", .seed = "1", .timeout = 10};
+	const int first = cli_parse(&argp, argc, argv, &arguments);
+	const int files = argc - first;
+	static struct run_record total;
+	enum verdict_kind worst = VERDICT_CLEAN;
+	cJSON *const results = cJSON_CreateArray();
+	struct program program;
+	enum program_format format;
+
+	if (files < 1)
+		cli_die(STATUS_USAGE, "explore takes at least one file: see heapstorm explore --help");
+	if (arguments.allocator != NULL)
+		cli_check_allocator(arguments.allocator, "--allocator");
+	cli_check_writable(arguments.json);
+	cli_check_writable(arguments.junit);
+	cli_check_folder(arguments.out);
+	cli_catch_interrupts();
+	program_init(&program);
+	/* All files are read before any is run: bad input leaves nothing half done. */
+	for (int i = 0; i < files; i++)
+		cli_load(argv[first + i], &program, &format);
+	for (int i = 0; i < files && !cli_interrupted; i++) {
+		cli_load(argv[first + i], &program, &format);
+		const enum verdict_kind verdict =
+			explore_file(&arguments, argv[first + i], &program, arguments.budget / files, &total, results);
+
+		if (worst == VERDICT_CLEAN)
+			worst = verdict;
+	}
+	program_destroy(&program);
+	cli_write_json(arguments.json, results);
+	cli_write_junit(arguments.junit, "explore", results);
+	cJSON_Delete(results);
+	printf("\n%" PRIu64 " schedules, %" PRIu64 " operations, %" PRIu64 " accesses looked at for races\n", total.programs,
+	       total.operations, total.checks[VERDICT_RACE]);
+	printf("verdict: %s\n", verdict_name(worst));
+	return worst == VERDICT_CLEAN ? STATUS_CLEAN : STATUS_FOUND;
+}
