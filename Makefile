@@ -4,10 +4,11 @@
 #   make run      sets up, builds, main job     make perf_2.0   times mem_alloc_2.0 beside malloc/free
 #   make test     sets up, builds, tests        make fuzz       fuzzes until stopped
 #   make setup    installs what is missing      make stress     random threads at full speed
+#   make bench    allocators side by side       make setup-bench  installs those to compare with
 #   make clean    removes all builds            make install    installs under PREFIX (/usr/local)
 
 .NOTPARALLEL:
-.PHONY: all build setup run test perf perf_2.0 fuzz stress clean format tidy install
+.PHONY: all build setup setup-bench run test perf perf_2.0 bench fuzz stress clean format tidy install
 
 BUILD = build
 PREFIX = /usr/local
@@ -22,6 +23,9 @@ build:
 setup:
 	@sh cmake/setup.sh
 
+setup-bench:
+	@sh cmake/setup.sh --bench
+
 run: setup build
 	@sh cli/run.sh $(BUILD)
 
@@ -33,6 +37,9 @@ perf: build
 
 perf_2.0: build
 	@sh bench/perf.sh $(BUILD) mem_alloc_2.0
+
+bench: build
+	@$(BUILD)/bin/heapstorm bench --plot $(BUILD)/bench --json $(BUILD)/bench.json
 
 fuzz: build
 	@$(BUILD)/bin/heapstorm fuzz mem_alloc_2.0

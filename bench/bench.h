@@ -21,7 +21,8 @@
 
 struct bench_peer {
 	char name[32];
-	char library[PATH_MAX]; /* to preload, "" for libc itself */
+	char library[PATH_MAX]; /* "" for libc itself */
+	char preload[PATH_MAX]; /* the same, or a link to it: bench_peer_link */
 };
 
 /* The n-th name that is known, NULL after the last; what it is, and whether it runs when none is asked for. */
@@ -33,6 +34,9 @@ const char *bench_peer_name(size_t n, const char **what, bool *by_default);
  */
 bool bench_peer_find(const char *name, const char *lib, struct bench_peer *peer, bool *known, char *why,
 		     size_t why_size);
+
+/* Makes a link in `folder` where the path of the library cannot be preloaded as it is. False: that of `folder` cannot be either. */
+bool bench_peer_link(struct bench_peer *peer, const char *folder);
 
 /* ---- Workloads, suite.c ---- */
 
@@ -112,6 +116,12 @@ struct bench_results {
 /* The median of the rounds, NAN if there is none. */
 double bench_median(const struct bench_results *results, size_t workload, size_t peer, enum bench_metric metric);
 
+/* Of two medians, to that of the reference; NAN if one of them is not there or 0. */
+double bench_ratio(const struct bench_results *results, size_t workload, size_t peer, enum bench_metric metric);
+
+/* Calls of the allocator in one round, 0 if not known. */
+double bench_operations(const struct bench_results *results, size_t workload, size_t peer);
+
 /* Of the ratios to the reference, over the workloads where both were measured; NAN if there is none. */
 double bench_geomean(const struct bench_results *results, size_t peer, enum bench_metric metric);
 
@@ -122,5 +132,13 @@ void bench_print_table(FILE *file, const struct bench_results *results, enum ben
 void bench_print_summary(FILE *file, const struct bench_results *results);
 
 cJSON *bench_json(const struct bench_results *results);
+
+/* ---- Graphs, plot.c ---- */
+
+/*
+ * Draws with gnuplot, each as PNG and SVG: PREFIX-overview (CPU time against memory, an allocator a point), PREFIX-workloads (the ratio of every
+ * workload) and PREFIX-sizes (time of a malloc and a free over the size, where pairs-* were measured). False: `why` says what is missing.
+ */
+bool bench_plot(const struct bench_results *results, const char *prefix, char *why, size_t why_size);
 
 #endif

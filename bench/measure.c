@@ -147,7 +147,7 @@ static void measure_once(const struct bench_paths *paths, const struct bench_wor
 			 struct bench_sample *sample, char failure[128])
 {
 	char errors[PATH_MAX], path[PATH_MAX], seconds[16], part[32];
-	const char *arguments[ARGUMENTS_MAX] = {paths->spawn, seconds, peer->library};
+	const char *arguments[ARGUMENTS_MAX] = {paths->spawn, seconds, peer->preload};
 	size_t count = 3;
 	struct bench_process process;
 	struct bench_worker worker;
@@ -215,7 +215,7 @@ static void measure_once(const struct bench_paths *paths, const struct bench_wor
 	for (int m = 0; m < BENCH_METRICS; m++)
 		sample->metric[m] = NAN;
 	/* An allocator that cannot be preloaded is only a warning of the dynamic linker: it would be libc that is measured. */
-	if (peer->library[0] != '\0') {
+	if (peer->preload[0] != '\0') {
 		char line[128];
 
 		first_line(errors, line, sizeof line);

@@ -80,12 +80,6 @@ static bool find_library(const char *pattern, const char *lib, char library[PATH
 	return ok;
 }
 
-/* LD_PRELOAD takes blanks and colons for the ends of names: such a path is reached through a link. */
-static bool bad_for_preload(const char *path)
-{
-	return strpbrk(path, " \t\n:") != NULL;
-}
-
 bool bench_peer_find(const char *name, const char *lib, struct bench_peer *peer, bool *is_known, char *why,
 		     size_t why_size)
 {
@@ -115,14 +109,28 @@ bool bench_peer_find(const char *name, const char *lib, struct bench_peer *peer,
 		snprintf(why, why_size, "%s", strerror(errno));
 		return false;
 	}
-	if (bad_for_preload(peer->library)) {
-		snprintf(why, why_size, "a path with blanks or colons cannot be preloaded");
-		return false;
-	}
 	const char *base = strrchr(peer->library, '/') + 1;
 
 	if (strncmp(base, "lib", 3) == 0)
 		base += 3;
 	snprintf(peer->name, sizeof peer->name, "%.*s", (int)strcspn(base, "."), base);
 	return true;
+}
+
+/* LD_PRELOAD takes blanks and colons for the ends of names. */
+static bool fit_for_preload(const char *path)
+{
+	return strpbrk(path, " \t\n:") == NULL;
+}
+
+bool bench_peer_link(struct bench_peer *peer, const char *folder)
+{
+	static unsigned number;
+
+	snprintf(peer->preload, sizeof peer->preload, "%s", peer->library);
+	if (fit_for_preload(peer->library))
+		return true;
+	if (snprintf(peer->preload, sizeof peer->preload, "%s/preload%u.so", folder, number++) >= PATH_MAX)
+		return false;
+	return fit_for_preload(peer->preload) && symlink(peer->library, peer->preload) == 0;
 }

@@ -29,12 +29,20 @@ double bench_median(const struct bench_results *results, size_t workload, size_t
 	return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-static double ratio(const struct bench_results *results, size_t workload, size_t peer, enum bench_metric metric)
+double bench_ratio(const struct bench_results *results, size_t workload, size_t peer, enum bench_metric metric)
 {
 	const double mine = bench_median(results, workload, peer, metric);
 	const double reference = bench_median(results, workload, results->reference, metric);
 
 	return mine > 0 && reference > 0 ? mine / reference : NAN;
+}
+
+double bench_operations(const struct bench_results *results, size_t workload, size_t peer)
+{
+	for (unsigned round = 0; round < results->rounds; round++)
+		if (results->cells[workload][peer].rounds[round].valid)
+			return (double)results->cells[workload][peer].rounds[round].operations;
+	return 0;
 }
 
 double bench_geomean(const struct bench_results *results, size_t peer, enum bench_metric metric)
@@ -43,7 +51,7 @@ double bench_geomean(const struct bench_results *results, size_t peer, enum benc
 	size_t count = 0;
 
 	for (size_t w = 0; w < results->workload_count; w++) {
-		const double r = ratio(results, w, peer, metric);
+		const double r = bench_ratio(results, w, peer, metric);
 
 		if (!isnan(r)) {
 			sum += log(r);
@@ -97,7 +105,7 @@ void bench_print_table(FILE *file, const struct bench_results *results, enum ben
 	if (absolute)
 		fprintf(file, "\n%s, %s\n", bench_metric_titles[metric], unit(metric));
 	else
-		fprintf(file, "\n%s: %s in %s, the others as ratios to it (below 1 is better)\n",
+		fprintf(file, "\n%s: %s in %s, the others as ratios to it (less is better)\n",
 			bench_metric_titles[metric], reference, unit(metric));
 	fprintf(file, "%-17s", "");
 	for (size_t p = 0; p < results->peer_count; p++)
@@ -118,7 +126,7 @@ void bench_print_table(FILE *file, const struct bench_results *results, enum ben
 			if (absolute || p == results->reference)
 				print_value(file, width, bench_median(results, w, p, metric), metric);
 			else
-				print_ratio(file, width, ratio(results, w, p, metric));
+				print_ratio(file, width, bench_ratio(results, w, p, metric));
 		}
 		fprintf(file, "\n");
 	}
@@ -137,7 +145,7 @@ static double worst(const struct bench_results *results, size_t peer, enum bench
 
 	*name = "";
 	for (size_t w = 0; w < results->workload_count; w++) {
-		const double r = ratio(results, w, peer, metric);
+		const double r = bench_ratio(results, w, peer, metric);
 
 		if (!isnan(r) && (isnan(highest) || r > highest)) {
 			highest = r;
@@ -206,12 +214,8 @@ static cJSON *cell_json(const struct bench_results *results, size_t workload, si
 	cJSON_AddStringToObject(object, "allocator", results->peers[peer].name);
 	if (cell->failure[0] != '\0')
 		cJSON_AddStringToObject(object, "failure", cell->failure);
-	for (unsigned round = 0; round < results->rounds; round++) {
-		if (cell->rounds[round].valid && cell->rounds[round].operations > 0) {
-			cJSON_AddNumberToObject(object, "operations", (double)cell->rounds[round].operations);
-			break;
-		}
-	}
+	if (bench_operations(results, workload, peer) > 0)
+		cJSON_AddNumberToObject(object, "operations", bench_operations(results, workload, peer));
 	for (int m = 0; m < BENCH_METRICS; m++)
 		add_number(object, json_names[m], bench_median(results, workload, peer, (enum bench_metric)m));
 	rounds = cJSON_AddArrayToObject(object, "rounds");

@@ -10,7 +10,7 @@
 #include "cli.h"
 
 struct arguments {
-	const char *json, *corpus;
+	const char *json, *plot, *corpus;
 	const char *wanted[BENCH_WORKLOADS_MAX];
 	size_t wanted_count;
 	unsigned rounds;
@@ -22,6 +22,7 @@ enum {
 	OPTION_WORKLOAD = 256,
 	OPTION_ROUNDS,
 	OPTION_JSON,
+	OPTION_PLOT,
 	OPTION_LIST,
 	OPTION_CORPUS,
 	OPTION_SHARE,
@@ -57,6 +58,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_JSON:
 		arguments->json = value;
+		return 0;
+	case OPTION_PLOT:
+		arguments->plot = value;
 		return 0;
 	case OPTION_LIST:
 		arguments->list = true;
@@ -280,6 +284,7 @@ int cmd_bench(int argc, char **argv)
 		{"absolute", OPTION_ABSOLUTE, NULL, 0, "Print figures in place of ratios", 0},
 		{"no-instructions", OPTION_NO_INSTRUCTIONS, NULL, 0, "Do not count instructions", 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write all figures as JSON", 0},
+		{"plot", OPTION_PLOT, "PREFIX", 0, "Draw PREFIX-*.png and PREFIX-*.svg", 0},
 		{"corpus", OPTION_CORPUS, "DIR", 0, "The folder whose traces/ are replayed", 0},
 		{"list", OPTION_LIST, NULL, 0, "List allocators and workloads", 0},
 		{0},
@@ -314,6 +319,7 @@ int cmd_bench(int argc, char **argv)
 		return STATUS_CLEAN;
 	}
 	cli_check_writable(arguments.json);
+	cli_check_writable(arguments.plot);
 	choose_workloads(&results, &arguments, all, count);
 	for (int i = first; i < argc; i++) /* a wrong name is told before the work */
 		if (strchr(argv[i], ',') != NULL)
@@ -338,6 +344,10 @@ int cmd_bench(int argc, char **argv)
 	if (access(paths.spawn, X_OK) != 0 || access(paths.worker, X_OK) != 0)
 		cli_die(STATUS_ENVIRONMENT, "%s is not there: build all of heapstorm", paths.worker);
 	snprintf(paths.work, sizeof paths.work, "%s", cli_temporary_folder());
+	for (size_t p = 0; p < results.peer_count; p++)
+		if (!bench_peer_link(&results.peers[p], paths.work))
+			cli_die(STATUS_ENVIRONMENT, "%s: neither it nor a link in %s can be preloaded",
+				results.peers[p].library, paths.work);
 	cli_catch_interrupts();
 	prepare(&results, &paths);
 	results.cells = calloc(results.workload_count + 1, sizeof *results.cells);
@@ -359,6 +369,8 @@ int cmd_bench(int argc, char **argv)
 		cli_write_json(arguments.json, json);
 		cJSON_Delete(json);
 	}
+	if (arguments.plot != NULL && !bench_plot(&results, arguments.plot, why, sizeof why))
+		printf("skipped: graphs: %s\n", why);
 	free(results.cells);
 	return STATUS_CLEAN;
 }

@@ -3,13 +3,24 @@
 #
 #   setup.sh           installs what is missing with apt-get (with sudo where not root) and says what; silent when nothing is missing.
 #                      Where that is not possible, prints the line to type and exits 3.
+#   setup.sh --bench   the same, and the allocators that heapstorm bench compares with, and valgrind
 #   setup.sh --check   installs nothing: exits 3 with one line on what is missing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+mode=${1:-}
 packages=
 
 need() { # package...
 	packages="$packages $*"
+}
+
+need_file() { # package pattern...
+	package=$1
+	shift
+	for file; do
+		[ ! -e "$file" ] || return 0
+	done
+	need "$package"
 }
 
 need_program() { # program package
@@ -65,6 +76,14 @@ missing() { # sets `packages`
 	need_program sqlite3 sqlite3
 	need_program redis-server redis-server
 	need_program redis-benchmark redis-tools
+
+	if [ "$mode" = --bench ]; then
+		need_program valgrind valgrind
+		need_file libjemalloc2 /usr/lib/*/libjemalloc.so.2 /usr/local/lib/libjemalloc.so.2
+		need_file libmimalloc2.0 /usr/lib/*/libmimalloc.so.[23] /usr/local/lib/libmimalloc.so.[23]
+		need_file libtcmalloc-minimal4 /usr/lib/*/libtcmalloc_minimal.so.4 /usr/local/lib/libtcmalloc_minimal.so.4
+		need_file libtbbmalloc2 /usr/lib/*/libtbbmalloc_proxy.so.2 /usr/local/lib/libtbbmalloc_proxy.so.2
+	fi
 
 	# Headers are asked of a compiler, which knows where they may be.
 	for compiler in "${clang:-}" gcc; do
