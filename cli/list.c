@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "generator.h"
 #include "subject.h"
 
 static const char *hooks(const struct allocator *allocator)
@@ -14,8 +15,8 @@ static const char *hooks(const struct allocator *allocator)
 
 int cmd_list(int argc, char **argv)
 {
-	const struct argp argp = {
-		.doc = "Lists the allocators, the oracles (each names a verdict) and the operations of programs."};
+	const struct argp argp = {.doc = "Lists the allocators, the scenarios of stress, the oracles (each names a "
+					 "verdict) and the operations of programs."};
 
 	if (cli_parse(&argp, argc, argv, NULL) < argc)
 		cli_die(STATUS_USAGE, "list takes no arguments");
@@ -23,6 +24,9 @@ int cmd_list(int argc, char **argv)
 	for (size_t i = 0; heapstorm_adapters[i] != NULL; i++)
 		printf("  %-14s  %s\n", heapstorm_adapters[i]->allocator->name,
 		       hooks(heapstorm_adapters[i]->allocator));
+	printf("\nScenarios of stress: what threads do\n");
+	for (size_t i = 0; scenarios[i].name != NULL; i++)
+		printf("  %-17s  %s\n", scenarios[i].name, scenarios[i].description);
 	printf("\nOracles: what must hold\n");
 	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
 		printf("  %-14s  %s\n", verdict_name((enum verdict_kind)i), verdict_meaning((enum verdict_kind)i));

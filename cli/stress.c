@@ -1,4 +1,5 @@
 /* heapstorm stress: threads at full speed, in a process of its own. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -9,16 +10,47 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "generator.h"
 #include "report.h"
 #include "supervisor.h"
 
 struct arguments {
-	char *threads, *seed;
-	const char *variant, *json, *junit;
+	uint64_t threads, seed, rounds; /* rounds 0: no limit */
+	uint64_t round;                 /* the only one; 0: all */
+	uint64_t shard, shards;
+	const struct scenario *scenario;
+	const char *variant, *process, *out, *json, *junit;
 	double time, timeout;
 };
 
-enum { OPTION_JSON = 256, OPTION_JUNIT, OPTION_SEED, OPTION_THREADS, OPTION_TIME, OPTION_TIMEOUT, OPTION_VARIANT };
+enum {
+	OPTION_JSON = 256,
+	OPTION_JUNIT,
+	OPTION_OUT,
+	OPTION_PROCESS,
+	OPTION_ROUND,
+	OPTION_ROUNDS,
+	OPTION_SCENARIO,
+	OPTION_SEED,
+	OPTION_SHARD,
+	OPTION_THREADS,
+	OPTION_TIME,
+	OPTION_TIMEOUT,
+	OPTION_VARIANT,
+};
+
+/* "I/N": rounds that leave the remainder I when divided by N. */
+static void parse_shard(const char *value, struct arguments *arguments)
+{
+	char first[32];
+	const char *const slash = strchr(value, '/');
+
+	if (slash == NULL || (size_t)(slash - value) >= sizeof first)
+		cli_die(STATUS_USAGE, "--shard %s: expected I/N, such as 0/4", value);
+	snprintf(first, sizeof first, "%.*s", (int)(slash - value), value);
+	arguments->shards = cli_number(slash + 1, "--shard", 1, UINT32_MAX);
+	arguments->shard = cli_number(first, "--shard", 0, arguments->shards - 1);
+}
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
@@ -31,13 +63,31 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	case OPTION_JUNIT:
 		arguments->junit = value;
 		return 0;
+	case OPTION_OUT:
+		arguments->out = value;
+		return 0;
+	case OPTION_PROCESS:
+		arguments->process = value;
+		return 0;
+	case OPTION_ROUND:
+		arguments->round = cli_number(value, "--round", 1, UINT64_MAX);
+		return 0;
+	case OPTION_ROUNDS:
+		arguments->rounds = cli_number(value, "--rounds", 1, UINT64_MAX);
+		return 0;
+	case OPTION_SCENARIO:
+		arguments->scenario = scenario_find(value);
+		if (arguments->scenario == NULL)
+			cli_die(STATUS_USAGE, "--scenario: none is called '%s': see heapstorm list", value);
+		return 0;
 	case OPTION_SEED:
-		cli_number(value, "--seed", 0, UINT64_MAX);
-		arguments->seed = value;
+		arguments->seed = cli_number(value, "--seed", 0, UINT64_MAX);
+		return 0;
+	case OPTION_SHARD:
+		parse_shard(value, arguments);
 		return 0;
 	case OPTION_THREADS:
-		cli_number(value, "--threads", 1, 64);
-		arguments->threads = value;
+		arguments->threads = cli_number(value, "--threads", 1, STRESS_THREADS_MAX);
 		return 0;
 	case OPTION_TIME:
 		arguments->time = cli_seconds(value, "--time");
@@ -55,17 +105,25 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	}
 }
 
+struct progress {
+	double start, last;
+	uint64_t operations; /* at the last line */
+};
+
 static void show_progress(const struct run_record *record, void *context)
 {
-	double *const seconds = context;
+	struct progress *const progress = context;
+	const double now = cli_now(), seconds = now - progress->start;
+	const bool terminal = isatty(STDOUT_FILENO);
 
-	++*seconds;
-	if (isatty(STDOUT_FILENO))
-		printf("\r%4.0f s  %" PRIu64 " rounds  %" PRIu64 " operations\033[K", *seconds, record->programs,
-		       record->operations);
-	else if ((int)*seconds % 10 == 0)
-		printf("%4.0f s  %" PRIu64 " rounds  %" PRIu64 " operations\n", *seconds, record->programs,
-		       record->operations);
+	if (!terminal && now - progress->last < 10)
+		return;
+	printf("%s%4.0f s  %" PRIu64 " rounds  %" PRIu64 " operations  %.2f M/s%s", terminal ? "\r" : "", seconds,
+	       record->programs, record->operations,
+	       (double)(record->operations - progress->operations) / (now - progress->last) / 1e6,
+	       terminal ? "\033[K" : "\n");
+	progress->last = now;
+	progress->operations = record->operations;
 	fflush(stdout);
 }
 
@@ -81,14 +139,130 @@ static void copy_output(const char *path)
 		fclose(output);
 }
 
+/*
+ * Keeps the program of a failing round, which is still random in its order: what searches for a schedule that shows the same is given this
+ * file. The path of it goes into `path`.
+ */
+static void keep_failure(const struct arguments *arguments, const char *allocator, const struct program *program,
+			 const struct run_record *record, char *path, size_t size)
+{
+	char name[64], folder[PATH_MAX - 32];
+
+	report_failure_name(program, record, name, sizeof name);
+	snprintf(folder, sizeof folder, "%s/%s", arguments->out, name);
+	cli_make_folder(folder);
+	snprintf(path, size, "%s/program.heap", folder);
+	if (!report_write_program(path, program, record, allocator))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+static void report_failure(const struct arguments *arguments, const char *allocator, const struct run_record *record,
+			   const char *output, struct program *program, char *path, size_t size)
+{
+	generate_round(arguments->scenario, arguments->seed, record->round, (unsigned)arguments->threads, program);
+	printf("%s: seed %" PRIu64 ", round %" PRIu64 " of scenario %s, %" PRIu64 " threads\n",
+	       verdict_name(record->verdict.kind), arguments->seed, record->round, arguments->scenario->name,
+	       arguments->threads);
+	report_print(stdout, program, record, NULL);
+	copy_output(output);
+	keep_failure(arguments, allocator, program, record, path, size);
+	printf("  kept in:   %s\n", path);
+	printf("  again:     heapstorm stress %s --variant %s --scenario %s --threads %" PRIu64 " --seed %" PRIu64
+	       " --round %" PRIu64 "\n",
+	       allocator, arguments->variant, arguments->scenario->name, arguments->threads, arguments->seed,
+	       record->round);
+}
+
+static cJSON *result_json(const struct arguments *arguments, const struct program *program,
+			  const struct run_record *record, const char *path, double seconds)
+{
+	cJSON *const json = report_json(NULL, arguments->variant, program, record);
+	char number[24];
+
+	cJSON_AddStringToObject(json, "scenario", arguments->scenario->name);
+	/* Numbers of 64 bits are strings: JSON's own have 53. */
+	snprintf(number, sizeof number, "%" PRIu64, arguments->seed);
+	cJSON_AddStringToObject(json, "seed", number);
+	if (record->verdict.kind != VERDICT_CLEAN) {
+		snprintf(number, sizeof number, "%" PRIu64, record->round);
+		cJSON_AddStringToObject(json, "round", number);
+	}
+	cJSON_AddNumberToObject(json, "threads", (double)arguments->threads);
+	cJSON_AddNumberToObject(json, "rounds", (double)record->programs);
+	cJSON_AddNumberToObject(json, "seconds", seconds);
+	if (path[0] != '\0')
+		cJSON_AddStringToObject(json, "program", path);
+	return json;
+}
+
+/* Runs the process. False: it cannot be had here. */
+static void run_process(const struct arguments *arguments, const char *allocator, const char *output,
+			struct supervised *result)
+{
+	char relative[64], process[PATH_MAX], numbers[5][24];
+	char *child[] = {process,
+			 "--threads",
+			 numbers[0],
+			 "--seed",
+			 numbers[1],
+			 "--first",
+			 numbers[2],
+			 "--step",
+			 numbers[3],
+			 "--rounds",
+			 numbers[4],
+			 "--scenario",
+			 (char *)arguments->scenario->name,
+			 (char *)allocator,
+			 NULL};
+	struct progress progress = {.start = cli_now()};
+	const struct supervision supervision = {
+		.argv = child,
+		.output = output,
+		.timeout_seconds = arguments->timeout,
+		.budget_seconds = arguments->time,
+		.interrupted = &cli_interrupted,
+		.progress = show_progress,
+		.context = &progress,
+	};
+	const uint64_t first = arguments->round != 0   ? arguments->round
+			       : arguments->shard != 0 ? arguments->shard
+						       : arguments->shards;
+
+	progress.last = progress.start;
+	snprintf(relative, sizeof relative, "libexec/heapstorm/stress-%s", arguments->variant);
+	cli_install_path(relative, process, sizeof process);
+	if (arguments->process != NULL)
+		snprintf(process, sizeof process, "%s", arguments->process);
+	snprintf(numbers[0], sizeof numbers[0], "%" PRIu64, arguments->threads);
+	snprintf(numbers[1], sizeof numbers[1], "%" PRIu64, arguments->seed);
+	snprintf(numbers[2], sizeof numbers[2], "%" PRIu64, first);
+	snprintf(numbers[3], sizeof numbers[3], "%" PRIu64, arguments->round != 0 ? 0 : arguments->shards);
+	snprintf(numbers[4], sizeof numbers[4], "%" PRIu64, arguments->rounds != 0 ? arguments->rounds : UINT64_MAX);
+	if (!supervise(&supervision, result))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", process, strerror(errno));
+	if (isatty(STDOUT_FILENO))
+		printf("\r\033[K");
+	if (result->record->state == RUN_NOT_STARTED && !result->stopped) {
+		copy_output(output);
+		cli_die(STATUS_ENVIRONMENT, "%s did not start", process);
+	}
+}
+
 int cmd_stress(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{"time", OPTION_TIME, "TIME", 0, "Stop after TIME (default 60s)", 0},
-		{"threads", OPTION_THREADS, "N", 0, "Threads of a round (default 4)", 0},
+		{"rounds", OPTION_ROUNDS, "N", 0, "Stop after N rounds", 0},
+		{"threads", OPTION_THREADS, "N", 0, "Threads at a time (default 4)", 0},
+		{"scenario", OPTION_SCENARIO, "NAME", 0, "What they do: see heapstorm list (default mixed)", 0},
 		{"seed", OPTION_SEED, "S", 0, "A round is a function of the seed and its number (default 1)", 0},
+		{"shard", OPTION_SHARD, "I/N", 0, "Only the rounds that leave I when divided by N", 0},
+		{"round", OPTION_ROUND, "R", 0, "Only round R, again and again", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0, "tsan (the default), asan or plain", 0},
 		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 20s)", 0},
+		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
+		{"process", OPTION_PROCESS, "FILE", 0, "Start FILE, built like stress-VARIANT, in its place", 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
 		{"junit", OPTION_JUNIT, "FILE", 0, "Write the result as JUnit XML", 0},
 		{0},
@@ -97,66 +271,57 @@ int cmd_stress(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "[ALLOCATOR]",
-		.doc = "Runs random threads that allocate, free and hand blocks to each other, and walks the heap "
-		       "between rounds (default: "
-		       "mem_alloc_2.0)."
+		.doc = "Runs threads at full speed that allocate, free and hand blocks to each other, with every "
+		       "oracle, "
+		       "and walks the heap in between (default: mem_alloc_2.0)."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
-	struct arguments arguments = {.threads = "4", .seed = "1", .variant = "tsan", .time = 60, .timeout = 20};
+	struct arguments arguments = {
+		.threads = 4,
+		.seed = 1,
+		.shards = 1,
+		.scenario = &scenarios[0],
+		.variant = "tsan",
+		.out = "heapstorm-failures",
+		.time = 60,
+		.timeout = 20,
+	};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const char *const allocator = first < argc ? argv[first] : "mem_alloc_2.0";
-	char relative[64], process[PATH_MAX], output[PATH_MAX];
-	char *child[] = {process, "--threads", arguments.threads, "--seed", arguments.seed, (char *)allocator, NULL};
-	double seconds = 0;
-	const struct supervision supervision = {
-		.argv = child,
-		.output = output,
-		.timeout_seconds = arguments.timeout,
-		.budget_seconds = arguments.time,
-		.interrupted = &cli_interrupted,
-		.progress = show_progress,
-		.context = &seconds,
-	};
+	char output[PATH_MAX], path[PATH_MAX] = "";
 	struct supervised result;
-	struct program none;
+	struct program program;
 	enum verdict_kind verdict;
+	double start;
 	cJSON *const results = cJSON_CreateArray();
 
 	if (argc - first > 1)
 		cli_die(STATUS_USAGE, "stress takes one allocator: see heapstorm stress --help");
+	if (arguments.round != 0 && arguments.shards != 1)
+		cli_die(STATUS_USAGE, "--round and --shard exclude each other");
 	cli_check_allocator(allocator, "stress");
+	cli_check_folder(arguments.out);
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);
 	cli_catch_interrupts();
-	snprintf(relative, sizeof relative, "libexec/heapstorm/stress-%s", arguments.variant);
-	cli_install_path(relative, process, sizeof process);
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
-	printf("%s threads on %s (%s), seed %s\n", arguments.threads, allocator, arguments.variant, arguments.seed);
+	printf("%" PRIu64 " threads on %s (%s), scenario %s, seed %" PRIu64 "\n", arguments.threads, allocator,
+	       arguments.variant, arguments.scenario->name, arguments.seed);
 	fflush(stdout);
-	if (!supervise(&supervision, &result))
-		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", process, strerror(errno));
-	if (isatty(STDOUT_FILENO))
-		printf("\r\033[K");
+	start = cli_now();
+	run_process(&arguments, allocator, output, &result);
 	verdict = result.record->verdict.kind;
-	if (result.record->magic != RUN_RECORD_MAGIC) {
-		copy_output(output);
-		cli_die(STATUS_ENVIRONMENT, "%s did not start", process);
-	}
-	printf("%" PRIu64 " rounds, %" PRIu64 " operations, contents verified %" PRIu64 " times, heap walked %" PRIu64
-	       " times\n",
-	       result.record->programs, result.record->operations, result.record->checks[VERDICT_CORRUPTION],
-	       result.record->checks[VERDICT_LOST_MEMORY]);
-	program_init(&none);
-	if (verdict != VERDICT_CLEAN) {
-		printf("%s on %s in round %" PRIu64 " of seed %s: %s\n", verdict_name(verdict), allocator,
-		       result.record->programs + 1, arguments.seed, result.record->verdict.message);
-		copy_output(output);
-	}
-	cJSON_AddItemToArray(results, report_json(NULL, arguments.variant, &none, result.record));
+	printf("%" PRIu64 " rounds, %" PRIu64 " operations, %" PRIu64 " faults; checks that ran:\n",
+	       result.record->programs, result.record->operations, result.record->faults_injected);
+	report_checks_brief(stdout, result.record, "\n");
+	program_init(&program);
+	if (verdict != VERDICT_CLEAN)
+		report_failure(&arguments, allocator, result.record, output, &program, path, sizeof path);
+	cJSON_AddItemToArray(results, result_json(&arguments, &program, result.record, path, cli_now() - start));
 	cli_write_json(arguments.json, results);
 	cli_write_junit(arguments.junit, "stress", results);
 	cJSON_Delete(results);
-	program_destroy(&none);
+	program_destroy(&program);
 	supervised_release(&result);
 	printf("verdict: %s\n", verdict_name(verdict));
 	return verdict == VERDICT_CLEAN ? STATUS_CLEAN : STATUS_FOUND;

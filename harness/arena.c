@@ -2,7 +2,6 @@
 #include "arena.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +10,7 @@
 
 #include "raw_memory.h"
 #include "sanitizer.h"
+#include "unseen_lock.h"
 
 /*
  * Where the ranges lie: far from what the kernel, AddressSanitizer's shadow and PIE images use on x86-64 (47 bits) and aarch64 (48 bits). If
@@ -74,7 +74,7 @@ static struct domain domains[ARENA_DOMAINS];
 static struct domain *current;
 static size_t page_size;
 static int page_shift;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint32_t lock; /* the kernel's own is not seen by ThreadSanitizer either */
 
 static void *reserve(void *hint, size_t size, int protection, int flags)
 {
@@ -123,6 +123,16 @@ bool arena_use(unsigned number)
 	}
 	current = domain;
 	return true;
+}
+
+void arena_fork_prepare(void)
+{
+	unseen_lock(&lock);
+}
+
+void arena_fork_done(void)
+{
+	unseen_unlock(&lock);
 }
 
 const struct arena_counts *arena_counts(void)
@@ -338,8 +348,15 @@ static void *mapped(struct domain *domain, size_t page, size_t pages)
 		for (size_t i = page; i < page + pages; i++)
 			state[i] &= (uint8_t)~PAGE_GUARDED;
 	}
-	if ((any & PAGE_DIRTY) != 0)
+	if ((any & PAGE_DIRTY) != 0 && sanitizer_has_tsan()) {
+		/* A call that ThreadSanitizer sees: it forgets who used these addresses before. */
+		mmap(page_address(domain, page), pages << page_shift, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		for (size_t i = page; i < page + pages; i++)
+			state[i] &= (uint8_t)~(PAGE_RESIDENT | PAGE_DIRTY);
+	} else if ((any & PAGE_DIRTY) != 0) {
 		pages_zero(domain, page, pages);
+	}
 	domain->counts.mapped += pages << page_shift;
 	if (domain->counts.mapped > domain->counts.mapped_peak)
 		domain->counts.mapped_peak = domain->counts.mapped;
@@ -626,9 +643,9 @@ void *heapstorm_mmap(void *hint, size_t size, int protection, int flags, int fd,
 	/* Files are not the heap. */
 	if (fd >= 0 && (flags & MAP_ANONYMOUS) == 0)
 		return mmap(hint, size, protection, flags, fd, offset);
-	pthread_mutex_lock(&lock);
+	unseen_lock(&lock);
 	result = map_locked(current, hint, size, protection, flags);
-	pthread_mutex_unlock(&lock);
+	unseen_unlock(&lock);
 	return result;
 }
 
@@ -645,14 +662,14 @@ int heapstorm_munmap(void *start, size_t size)
 
 	if (!arena_contains(start))
 		return munmap(start, size);
-	pthread_mutex_lock(&lock);
+	unseen_lock(&lock);
 	if (page_range(domain, start, size, &page, &pages)) {
 		unmap_mapped(domain, page, page + pages);
 		result = 0;
 	} else {
 		errno = EINVAL;
 	}
-	pthread_mutex_unlock(&lock);
+	unseen_unlock(&lock);
 	return result;
 }
 
@@ -722,10 +739,10 @@ void *heapstorm_mremap(void *start, size_t old_size, size_t new_size, int flags,
 		errno = EINVAL;
 		return MAP_FAILED;
 	}
-	pthread_mutex_lock(&lock);
+	unseen_lock(&lock);
 	result = to != NULL ? move_locked(current, start, old_size, to, new_size)
 			    : remap_locked(current, start, old_size, new_size, (flags & MREMAP_MAYMOVE) != 0);
-	pthread_mutex_unlock(&lock);
+	unseen_unlock(&lock);
 	return result;
 }
 
@@ -737,7 +754,7 @@ int heapstorm_madvise(void *start, size_t size, int advice)
 
 	if (!arena_contains(start))
 		return madvise(start, size, advice);
-	pthread_mutex_lock(&lock);
+	unseen_lock(&lock);
 	if (!fault_hits(domain)) {
 		result = 0;
 		if (page_range(domain, start, size, &page, &pages)) {
@@ -751,7 +768,7 @@ int heapstorm_madvise(void *start, size_t size, int advice)
 			result = madvise(start, size, MADV_DONTNEED);
 		}
 	}
-	pthread_mutex_unlock(&lock);
+	unseen_unlock(&lock);
 	return result;
 }
 
@@ -762,12 +779,12 @@ int heapstorm_mprotect(void *start, size_t size, int protection)
 
 	if (!arena_contains(start))
 		return mprotect(start, size, protection);
-	pthread_mutex_lock(&lock);
+	unseen_lock(&lock);
 	if (!fault_hits(domain)) {
 		domain->protection_changed = true;
 		result = mprotect(start, size, protection);
 	}
-	pthread_mutex_unlock(&lock);
+	unseen_unlock(&lock);
 	return result;
 }
 
@@ -776,7 +793,7 @@ void *heapstorm_sbrk(intptr_t increment)
 	struct domain *const domain = current;
 	void *result = (void *)-1;
 
-	pthread_mutex_lock(&lock);
+	unseen_lock(&lock);
 	if (increment == 0) {
 		result = domain->break_now;
 	} else if (!fault_hits(domain)) {
@@ -798,7 +815,7 @@ void *heapstorm_sbrk(intptr_t increment)
 			refuse(domain, ENOMEM);
 		}
 	}
-	pthread_mutex_unlock(&lock);
+	unseen_unlock(&lock);
 	return result;
 }
 

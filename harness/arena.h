@@ -37,6 +37,10 @@ void arena_fail_all(bool fail);
 
 const struct arena_counts *arena_counts(void);
 
+/* Around a fork, innermost: no other thread is in the arena then. For parent and child. */
+void arena_fork_prepare(void);
+void arena_fork_done(void);
+
 /* True if the address lies in the range of the domain in use. */
 bool arena_contains(const void *address);
 

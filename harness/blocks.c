@@ -12,6 +12,9 @@
 
 #define RECORDS_MAX ((size_t)1 << 24)
 
+/* Records that a thread takes at a time where several share them. */
+#define BATCH 256
+
 /* Of blocks above SPARSE_MIN, a sparse run looks at both ends and at samples between. */
 #define SPARSE_MIN ((size_t)32 << 10)
 #define SPARSE_END ((size_t)2 << 10)
@@ -137,11 +140,39 @@ static uint32_t record_new(struct blocks *blocks)
 {
 	uint32_t index = blocks->unused;
 
-	if (index != 0)
+	if (index != 0) {
 		blocks->unused = blocks->records[index].next_unused;
-	else if (blocks->limit < RECORDS_MAX)
+	} else if (blocks->shared_limit != NULL) {
+		if (blocks->limit == blocks->batch_end) {
+			blocks->limit = __atomic_fetch_add(blocks->shared_limit, BATCH, __ATOMIC_RELAXED);
+			blocks->batch_end = blocks->limit + BATCH;
+		}
+		if (blocks->batch_end <= RECORDS_MAX)
+			index = blocks->limit++;
+	} else if (blocks->limit < RECORDS_MAX) {
 		index = blocks->limit++;
+	}
 	return index;
+}
+
+void blocks_share(struct blocks *mine, struct blocks *blocks, uint64_t first_id)
+{
+	*mine = (struct blocks){
+		.records = blocks->records,
+		.labels = blocks->labels,
+		.shared_limit = &blocks->limit,
+		.next_id = first_id,
+		.next_pattern = first_id,
+		.poison = blocks->poison,
+		.sparse = blocks->sparse,
+		.untracked = blocks->untracked,
+	};
+}
+
+void blocks_join(struct blocks *blocks, const struct blocks *mine)
+{
+	blocks->live += mine->live; /* a thread may free more than it made: the sum is right */
+	blocks->live_bytes += mine->live_bytes;
 }
 
 static void record_drop(struct blocks *blocks, uint32_t index)
@@ -157,7 +188,8 @@ static bool claim(struct blocks *blocks, uint32_t index, size_t size, uint32_t o
 	uint32_t other;
 
 	block->span = (struct shadow_span){.start = (uintptr_t)block->address, .size = 0};
-	if (size == 0)
+	if (size == 0 || blocks->untracked ||
+	    (blocks->shared_limit != NULL && (uintptr_t)block->address % SHADOW_GRANULE != 0))
 		return true;
 	other = shadow_claim(index, (uintptr_t)block->address, size);
 	if (other == 0 || (oracles & ORACLE(VERDICT_OVERLAP)) == 0)

@@ -35,9 +35,24 @@ struct blocks {
 	uint32_t *labels; /* record by label, 0 for none */
 	uint64_t next_id, next_pattern;
 	size_t live_bytes;
-	bool poison; /* AddressSanitizer watches live blocks */
-	bool sparse; /* as in struct run_options */
+	bool poison;    /* AddressSanitizer watches live blocks */
+	bool sparse;    /* as in struct run_options */
+	bool untracked; /* not in the shadow: to see what it costs */
+	/*
+	 * Several threads share records and labels, each with a struct of its own (blocks_share): new records come from here in batches, below
+	 * `batch_end`; `limit` is the next one of the batch. NULL: there is one thread.
+	 */
+	uint32_t *shared_limit;
+	uint32_t batch_end;
 };
+
+/*
+ * Makes `mine`, what one thread uses of the records and labels of `blocks`, empty. Its ids are those from `first_id` on. It shares no counter that is written
+ * often. Only blocks at multiples of 16 go into the shadow then: others share granules, which needs a lock. While threads are at work
+ * nothing may use `blocks`; afterwards blocks_join brings back what each has counted.
+ */
+void blocks_share(struct blocks *mine, struct blocks *blocks, uint64_t first_id);
+void blocks_join(struct blocks *blocks, const struct blocks *mine);
 
 bool blocks_open(struct blocks *blocks);
 

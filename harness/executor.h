@@ -49,6 +49,8 @@ struct scheduler {
 	void (*release)(
 		const void *object); /* what was done so far comes before what follows an acquire of the object */
 	void (*acquire)(const void *object);
+	void (*at_exit)(void (*destructor)(void *),
+			void *argument); /* runs with the calling thread's destructors, after the allocator's */
 	int (*fork)(void);    /* fork, with the allocator's handlers; the child goes on without a scheduler */
 	void (*failed)(void); /* a verdict is in the record: ends the process */
 };

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "arena.h"
+
 #define KEYS_MAX 64
 #define HANDLERS_MAX 16
 
@@ -55,10 +57,12 @@ static void run_prepare(void)
 	for (size_t i = handler_count; i > 0; i--)
 		if (handlers[i - 1].prepare != NULL)
 			handlers[i - 1].prepare();
+	arena_fork_prepare();
 }
 
 static void run_parent(void)
 {
+	arena_fork_done();
 	for (size_t i = 0; i < handler_count; i++)
 		if (handlers[i].parent != NULL)
 			handlers[i].parent();
@@ -66,22 +70,31 @@ static void run_parent(void)
 
 static void run_child(void)
 {
+	arena_fork_done();
 	for (size_t i = 0; i < handler_count; i++)
 		if (handlers[i].child != NULL)
 			handlers[i].child();
 }
 
-int heapstorm_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+/* libc cannot forget handlers: ours stay, and call whatever is registered at the time. */
+static int register_once(void)
 {
-	static bool
-		registered; /* libc cannot forget handlers: ours stay, and call whatever is registered at the time */
+	static bool registered;
 	int error = 0;
 
-	pthread_mutex_lock(&lock);
 	if (!registered) {
 		error = pthread_atfork(run_prepare, run_parent, run_child);
 		registered = error == 0;
 	}
+	return error;
+}
+
+int heapstorm_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+	int error;
+
+	pthread_mutex_lock(&lock);
+	error = register_once();
 	if (error == 0 && handler_count < HANDLERS_MAX)
 		handlers[handler_count++] = (struct fork_handler){prepare, parent, child};
 	pthread_mutex_unlock(&lock);
@@ -90,6 +103,7 @@ int heapstorm_pthread_atfork(void (*prepare)(void), void (*parent)(void), void (
 
 void interpose_keep(void)
 {
+	register_once(); /* also for an allocator without handlers: the arena has some */
 	kept_keys = key_count;
 	kept_handlers = handler_count;
 }

@@ -8,6 +8,8 @@
  *   threads therefore never work on one block, whatever the program says.
  * - Threads start at `spawn` (once each; a second spawn of a thread does nothing) and are joined by main's end at the latest. A thread
  *   that is never spawned never runs.
+ * - What a thread has after `exit` runs in the destructor of a thread-specific value (pthread_key_create), after that of the allocator where
+ *   it has one. Only calls, fork and `signal` do something there.
  * - An event is a counting semaphore: `signal` adds one, `wait` takes one. Where nothing else can run, the lowest waiting
  *   thread goes on as if it had been signalled, and where none waits, the lowest one but main that joins: no program hangs by
  *   itself.
@@ -37,7 +39,7 @@ enum op_kind {
 	OP_TOUCH,          /* touch block: verify it, then write it anew */
 	OP_SPAWN,          /* spawn thread */
 	OP_JOIN,           /* join thread */
-	OP_EXIT,           /* exit: the thread ends here, its blocks stay live (main: does nothing) */
+	OP_EXIT,           /* exit: the thread ends here, its blocks stay live; see above (main: does nothing) */
 	OP_SIGNAL,         /* signal event */
 	OP_WAIT,           /* wait event */
 	OP_FORK,           /* fork: the child allocates, frees and exits; the parent waits for it */

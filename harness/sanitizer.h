@@ -15,6 +15,8 @@ void __ubsan_get_current_report_data(const char **kind, const char **message, co
 				     unsigned *column, char **address) __attribute__((weak));
 
 void __tsan_init(void) __attribute__((weak));
+void __tsan_acquire(void *address) __attribute__((weak));
+void __tsan_release(void *address) __attribute__((weak));
 
 static inline bool sanitizer_has_tsan(void)
 {
@@ -24,6 +26,19 @@ static inline bool sanitizer_has_tsan(void)
 static inline bool sanitizer_has_asan(void)
 {
 	return __asan_poison_memory_region != NULL;
+}
+
+/* Tells ThreadSanitizer that what threads did before they released an address comes before what follows here, and the other way round. */
+static inline void sanitizer_acquire(void *address)
+{
+	if (__tsan_acquire != NULL)
+		__tsan_acquire(address);
+}
+
+static inline void sanitizer_release(void *address)
+{
+	if (__tsan_release != NULL)
+		__tsan_release(address);
 }
 
 static inline void sanitizer_poison(const void *address, size_t size)

@@ -107,6 +107,7 @@ struct run_record {
 	uint64_t op;
 	uint64_t candidate;              /* runner --batch: the program at work, from 0 */
 	uint64_t programs;               /* finished programs (fuzzing: inputs) */
+	uint64_t round;                  /* stress: the one at work */
 	uint64_t operations;             /* operations executed, all programs */
 	uint64_t operations_by_kind[32]; /* indexed by enum op_kind */
 	uint64_t checks[VERDICT_KINDS];  /* how often each oracle ran; index VERDICT_CLEAN unused */

@@ -905,10 +905,10 @@ static void threads_run_in_order(void **state)
 		     "2\nthread t1\nc = malloc 3\nsignal 7\n"
 		     "d = malloc 4\n",
 		     1, 3, 4, 2);
-	/* exit: what follows is not run. In main it does nothing. */
-	EXPECT_CALLS(
-		"thread main\nspawn t1\njoin t1\nexit\na = malloc 1\nthread t1\nb = malloc 2\nexit\nc = malloc 3\n", 2,
-		1);
+	/* exit: what follows is run as a destructor, before anybody else goes on. In main it does nothing. */
+	EXPECT_CALLS("thread main\nspawn t1\njoin t1\nexit\na = malloc 1\nthread t1\nb = malloc 2\nexit\nc = malloc "
+		     "3\nexit\nwait 1\njoin main\nspawn t2\nfree b\nthread t2\nd = malloc 4\n",
+		     2, 3, -2, 1);
 	/* Threads may spawn, and work on each other's blocks. */
 	EXPECT_CALLS("thread main\na = malloc 1\nspawn t1\nthread t1\nspawn t2\na = realloc a 2\njoin t2\nfree "
 		     "b\nthread t2\nfree a\nb = malloc 3\n",
@@ -1037,8 +1037,8 @@ static void outcomes_of_what_did_not_run(void **state)
 	parse("thread main\na = malloc 10\nb = malloc 9223372036854775808\nfree a\nspawn t1\nthread t1\nexit\nc = "
 	      "malloc 5\nthread t2\nd = malloc 6\n");
 	assert_int_equal(executor_run(executor, &subject, &program, &options), VERDICT_CLEAN);
-	static const uint8_t expected[] = {OUTCOME_BLOCK, OUTCOME_NULL, OUTCOME_NONE, OUTCOME_NONE,
-					   OUTCOME_NONE,  OUTCOME_NONE, OUTCOME_NONE, 99};
+	static const uint8_t expected[] = {OUTCOME_BLOCK, OUTCOME_NULL,  OUTCOME_NONE, OUTCOME_NONE,
+					   OUTCOME_NONE,  OUTCOME_BLOCK, OUTCOME_NONE, 99};
 
 	assert_memory_equal(outcomes, expected, sizeof expected);
 }

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds the fuzz target of one planted bug and prints its path:
 #
-#   build.sh [--build DIRECTORY] [--mutator ours|none] [--runner] PATCH|none:ALLOCATOR
+#   build.sh [--build DIRECTORY] [--mutator ours|none] [--runner|--stress VARIANT] PATCH|none:ALLOCATOR
 #
 #   --build    the build whose objects are linked (default: build beside the sources)
 #   --mutator  `none`: without the mutator of programs, so that libFuzzer's own changes the bytes (default: ours)
 #   --runner   what runs single programs (harness/runner_main.c) in place of the fuzz target: HEAPSTORM_RUNNER takes it
+#   --stress   what runs threads at full speed (stress/stress_main.c), the allocators compiled as plain, asan or tsan
 #   PATCH      a file of this folder; none:ALLOCATOR is that allocator as it is, built by the same way
 #
 # The patch is applied to a copy of alloc/ and has to fit exactly. What was built from the same inputs before is not built again. Exit
@@ -16,6 +17,8 @@ root=$(cd "$here/../.." && pwd)
 build=$root/build
 mutator=ours
 runner=
+stress=
+variant=fuzz
 
 die() { # status message
 	echo "planted/build.sh: $2" >&2
@@ -26,6 +29,13 @@ while [ $# -gt 1 ]; do
 	case $1 in
 	--build) build=$2 ;;
 	--mutator) mutator=$2 ;;
+	--stress)
+		case $2 in
+		plain | asan | tsan) variant=$2 ;;
+		*) die 2 "--stress $2 is none of plain, asan, tsan" ;;
+		esac
+		stress=1
+		;;
 	--runner)
 		runner=1
 		shift
@@ -65,6 +75,7 @@ mem_alloc) name=mem_alloc keep='my_*' ;;
 mem_alloc_2.0) name=mem_alloc_2_0 keep='my_*_2_0' ;;
 *) die 2 "$label: no allocator is called '$allocator'" ;;
 esac
+[ -z "$stress" ] || label=$label-stress-$variant
 eval "sources=\$SOURCES_$name"
 
 # The bundle, by what it is made of.
@@ -90,7 +101,7 @@ if ! [ -f "$bundle" ]; then
 		}
 	fi
 	# Sources by paths from the tree on, so that reports name them as the patch does.
-	(cd "$work/tree" && sh "$root/cmake/bundle_allocator.sh" --name "$name" --variant fuzz --cc "$CC" --out "$work/bundle.o" \
+	(cd "$work/tree" && sh "$root/cmake/bundle_allocator.sh" --name "$name" --variant $variant --cc "$CC" --out "$work/bundle.o" \
 		--keep "$keep" --include alloc --cflags -w -- $sources) >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
 		die 1 "$label: it does not compile"
@@ -109,6 +120,15 @@ if [ -n "$runner" ]; then
 	sanitizers=address,undefined
 	OBJECTS=$RUNNER_OBJECTS
 fi
+if [ -n "$stress" ]; then
+	target=$cache/$label
+	case $variant in
+	plain) sanitizers= ;;
+	asan) sanitizers=address,undefined ;;
+	tsan) sanitizers=thread ;;
+	esac
+	OBJECTS=$STRESS_OBJECTS
+fi
 newline='
 '
 IFS=$newline
@@ -124,7 +144,7 @@ for other in mem_alloc mem_alloc_2_0; do
 	if [ $other = $name ]; then
 		set -- "$@" "$bundle"
 	else
-		eval "set -- \"\$@\" \"\$BUNDLE_$other\""
+		eval "set -- \"\$@\" \"\${BUNDLE_$other%.fuzz.o}.$variant.o\""
 	fi
 done
 set -- "$@" $LIBRARIES
@@ -136,7 +156,7 @@ for input in "$@"; do
 	esac
 done
 if [ -n "$stale" ]; then
-	"$CC" -fsanitize=$sanitizers -pthread -o "$target.$$" "$@" || {
+	"$CC" ${sanitizers:+-fsanitize=$sanitizers} -pthread -o "$target.$$" "$@" || {
 		rm -f "$target.$$"
 		die 1 "$label: it does not link"
 	}
