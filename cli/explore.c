@@ -175,7 +175,8 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 		if (again.record->verdict.kind != record->verdict.kind || again.record->points != record->points ||
 		    again.record->trace_hash != record->trace_hash)
 			cli_die(STATUS_ENVIRONMENT,
-				"%s is not the same run in another process (%s after %" PRIu64 " points, not %s after %" PRIu64
+				"%s is not the same run in another process (%s after %" PRIu64
+				" points, not %s after %" PRIu64
 				"): this is a defect of heapstorm, please report it with the file",
 				path, verdict_name(again.record->verdict.kind), again.record->points,
 				verdict_name(record->verdict.kind), record->points);
@@ -242,7 +243,8 @@ int cmd_explore(int argc, char **argv)
 		.options = options,
 		.parser = parse_option,
 		.args_doc = "FILE...",
-		.doc = "Runs programs with threads under many schedules, one thread at a time, and keeps the schedule of what "
+		.doc = "Runs programs with threads under many schedules, one thread at a time, and keeps the schedule "
+		       "of what "
 		       "fails in a file that replays."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
@@ -280,8 +282,8 @@ int cmd_explore(int argc, char **argv)
 	cli_write_json(arguments.json, results);
 	cli_write_junit(arguments.junit, "explore", results);
 	cJSON_Delete(results);
-	printf("\n%" PRIu64 " schedules, %" PRIu64 " operations, %" PRIu64 " accesses looked at for races\n", total.programs,
-	       total.operations, total.checks[VERDICT_RACE]);
+	printf("\n%" PRIu64 " schedules, %" PRIu64 " operations, %" PRIu64 " accesses looked at for races\n",
+	       total.programs, total.operations, total.checks[VERDICT_RACE]);
 	printf("verdict: %s\n", verdict_name(worst));
 	return worst == VERDICT_CLEAN ? STATUS_CLEAN : STATUS_FOUND;
 }

@@ -18,6 +18,7 @@ struct arguments {
 	const char *corpus, *seeds, *out, *target, *json, *junit, *max_runs;
 	char *random_seed;
 	double budget, timeout;
+	bool threads;
 };
 
 enum {
@@ -30,6 +31,7 @@ enum {
 	OPTION_SEED,
 	OPTION_SEEDS,
 	OPTION_TARGET,
+	OPTION_THREADS,
 	OPTION_TIMEOUT
 };
 
@@ -72,6 +74,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_SEEDS:
 		arguments->seeds = value;
+		return 0;
+	case OPTION_THREADS:
+		arguments->threads = true;
 		return 0;
 	case OPTION_TARGET:
 		arguments->target = value;
@@ -215,11 +220,16 @@ static void print_table(const struct run_record *record, const struct engine_sta
 }
 
 /* Installed, the target is no command of its own. */
-static void find_target(char *path, size_t size)
+static void find_target(const char *name, char *path, size_t size)
 {
-	cli_install_path("libexec/heapstorm/fuzz_sequence", path, size);
-	if (access(path, X_OK) != 0)
-		cli_install_path("bin/fuzz_sequence", path, size);
+	char relative[64];
+
+	snprintf(relative, sizeof relative, "libexec/heapstorm/%s", name);
+	cli_install_path(relative, path, size);
+	if (access(path, X_OK) != 0) {
+		snprintf(relative, sizeof relative, "bin/%s", name);
+		cli_install_path(relative, path, size);
+	}
 }
 
 static enum verdict_kind run(const struct arguments *arguments, const char *allocator)
@@ -249,7 +259,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	if (arguments->target != NULL)
 		snprintf(target, sizeof target, "%s", arguments->target);
 	else
-		find_target(target, sizeof target);
+		find_target(arguments->threads ? "fuzz_threads" : "fuzz_sequence", target, sizeof target);
 	snprintf(work, sizeof work, "%s", cli_temporary_folder());
 	snprintf(log, sizeof log, "%s/log", work);
 	snprintf(artifacts, sizeof artifacts, "-artifact_prefix=%s/", work);
@@ -308,6 +318,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	program_decode(result.record->input, result.record->input_size, &program);
 	print_table(result.record, &status, seconds);
 	report_print(stdout, &program, result.record, log);
+	cli_print_stacks(stdout, target, result.record);
 	json = report_json(allocator, "fuzz", &program, result.record);
 	cJSON_AddNumberToObject(json, "seconds", seconds);
 	cJSON_AddNumberToObject(json, "programs", (double)result.record->programs);
@@ -334,6 +345,8 @@ int cmd_fuzz(int argc, char **argv)
 		{"runs", OPTION_RUNS, "N", 0, "Stop after N programs", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the random numbers", 0},
 		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
+		{"threads", OPTION_THREADS, NULL, 0,
+		 "Programs with threads, and the order in which they run: one allocator (default: mem_alloc_2.0)", 0},
 		{"target", OPTION_TARGET, "FILE", 0, "Another fuzz target than fuzz_sequence", 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
 		{"junit", OPTION_JUNIT, "FILE", 0, "Write the result as JUnit XML", 0},
@@ -366,6 +379,8 @@ int cmd_fuzz(int argc, char **argv)
 		snprintf(list, sizeof list, "%s", allocator);
 		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
 			cli_check_allocator(name, "fuzz");
+		if (arguments.threads && strchr(allocator, ',') != NULL)
+			cli_die(STATUS_USAGE, "fuzz --threads takes one allocator, not '%s'", allocator);
 	}
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);

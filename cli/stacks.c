@@ -21,7 +21,8 @@ static void print_stack(FILE *file, const char *executable, const struct run_sta
 			fprintf(file, "    %s+0x%" PRIx64 "\n", executable, stack->calls[i]);
 		return;
 	}
-	used = (size_t)snprintf(command, sizeof command, "'%s' --pretty-print --obj='%s'", HEAPSTORM_SYMBOLIZER, executable);
+	used = (size_t)snprintf(command, sizeof command, "'%s' --pretty-print --obj='%s'", HEAPSTORM_SYMBOLIZER,
+				executable);
 	/* Return addresses: the call is before them. */
 	for (uint32_t i = 0; i < stack->count && used < sizeof command; i++)
 		used += (size_t)snprintf(command + used, sizeof command - used, " 0x%" PRIx64, stack->calls[i] - 1);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Compiles the C sources of one allocator to one relocatable object, a bundle (harness/bundle/bundle.h):
 #
-#   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan|sched --cc COMPILER --out FILE.o
+#   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan|sched|schedfuzz --cc COMPILER --out FILE.o
 #                       [--keep 'my_*']... [--include DIRECTORY]... [--cflags '-DX=1'] [--depfile FILE.d] SOURCE...
 #
 #   --name     a C identifier; the bundle's descriptor is heapstorm_bundle_NAME
@@ -11,7 +11,7 @@
 #   --depfile  writes the headers that were read, as a rule of make
 #
 # The calls of the allocator to the OS (mmap, munmap, ...) and those that would outlive a run (pthread_key_create, ...) go to functions of
-# the same name with the prefix heapstorm_, which the engine defines. In the variant `sched` these and all that synchronizes threads go to
+# the same name with the prefix heapstorm_, which the engine defines. In the variants `sched` and `schedfuzz` these and all that synchronizes threads go to
 # functions with the prefix heapstorm_sched_ (stress/schedule/), and what the scheduler would not see is refused by name. Exit status: 0, 1 what the compiler found, 2 wrong usage.
 set -eu
 
@@ -88,13 +88,16 @@ asan) flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sa
 fuzz) flags='-O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -fsanitize-coverage=inline-8bit-counters,pc-table' ;;
 tsan) flags='-O1 -g -fsanitize=thread' ;;
 # -mcx16: 16-byte atomics are calls of the runtime like the others, not of libatomic.
-sched)
+sched | schedfuzz)
 	flags='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
+	# The driver takes no two sanitizers at once; the compiler proper does, and each access is checked and passed on.
+	[ "$variant" = sched ] || flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Xclang -fsanitize=thread
+		-fsanitize-coverage=inline-8bit-counters,pc-table'
 	case $(uname -m) in x86_64) flags="$flags -mcx16" ;; esac
 	prefix=heapstorm_sched_
 	redirected=$scheduled
 	;;
-*) usage "--variant '$variant' is none of plain, asan, fuzz, tsan, sched" ;;
+*) usage "--variant '$variant' is none of plain, asan, fuzz, tsan, sched, schedfuzz" ;;
 esac
 
 work=$(mktemp -d)
@@ -147,7 +150,7 @@ done
 objcopy "$@" "$work/all.o" "$work/bundle.o"
 
 # A call that waits or wakes behind the scheduler's back would make it hang or lie.
-if [ "$variant" = sched ]; then
+if [ $prefix = heapstorm_sched_ ]; then
 	refused=
 	for symbol in $(sed -n 's/^\([^ ]*\) U.*/\1/p' "$work/symbols"); do
 		case $symbol in

@@ -14,13 +14,14 @@ void __asan_set_error_report_callback(void (*callback)(const char *report)) __at
 void __ubsan_get_current_report_data(const char **kind, const char **message, const char **file, unsigned *line,
 				     unsigned *column, char **address) __attribute__((weak));
 
-void __tsan_init(void) __attribute__((weak));
 void __tsan_acquire(void *address) __attribute__((weak));
 void __tsan_release(void *address) __attribute__((weak));
+/* Of ThreadSanitizer's own runtime alone: __tsan_init and the like the scheduled runner has too. */
+void *__tsan_get_current_report(void) __attribute__((weak));
 
 static inline bool sanitizer_has_tsan(void)
 {
-	return __tsan_init != NULL;
+	return __tsan_get_current_report != NULL;
 }
 
 static inline bool sanitizer_has_asan(void)

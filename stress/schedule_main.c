@@ -100,10 +100,7 @@ int main(int argc, char **argv)
 	executor_watch(executor, true);
 	schedule_keep();
 	if (subject.bundle != NULL)
-		schedule_watch_data(subject.bundle->data.begin < subject.bundle->bss.begin ? subject.bundle->data.begin
-											   : subject.bundle->bss.begin,
-				    subject.bundle->data.end > subject.bundle->bss.end ? subject.bundle->data.end
-										       : subject.bundle->bss.end);
+		schedule_watch_bundle(subject.bundle);
 	schedule_options.list = program.schedule;
 	schedule_options.list_count = program.preemption_count;
 	options.scheduler = schedule_for_executor(&schedule_options);

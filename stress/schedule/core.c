@@ -45,6 +45,15 @@ static void set_state(struct thread *thread, enum state state)
 	thread->state = state;
 }
 
+void schedule_stop(void)
+{
+	schedule.record->points = schedule.points;
+	schedule.record->trace_hash = schedule.hash;
+	if (schedule.options.failed != NULL)
+		schedule.options.failed();
+	_exit(1);
+}
+
 void schedule_fail(enum verdict_kind kind, uint64_t address, const char *format, ...)
 {
 	struct run_record *const record = schedule.record;
@@ -59,11 +68,9 @@ void schedule_fail(enum verdict_kind kind, uint64_t address, const char *format,
 		va_start(arguments, format);
 		vsnprintf(verdict->message, sizeof verdict->message, format, arguments);
 		va_end(arguments);
-		record->points = schedule.points;
-		record->trace_hash = schedule.hash;
 		__atomic_store_n(&verdict->kind, kind, __ATOMIC_RELEASE);
 	}
-	_exit(1);
+	schedule_stop();
 }
 
 /* Every thread and what it waits for, as one clause each. */

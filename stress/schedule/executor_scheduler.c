@@ -51,13 +51,6 @@ static int fork_child_alone(void)
 	return child;
 }
 
-static void failed(void)
-{
-	schedule.record->points = schedule.points;
-	schedule.record->trace_hash = schedule.hash;
-	_exit(1);
-}
-
 const struct scheduler *schedule_for_executor(const struct schedule_options *options)
 {
 	static const struct scheduler scheduler = {
@@ -71,7 +64,7 @@ const struct scheduler *schedule_for_executor(const struct schedule_options *opt
 		.acquire = schedule_acquire,
 		.at_exit = at_exit,
 		.fork = fork_child_alone,
-		.failed = failed,
+		.failed = schedule_stop,
 	};
 
 	used = options;

@@ -103,6 +103,9 @@ void schedule_thread_end(void);
 
 bool schedule_in_child(void); /* of a fork */
 
+/* A verdict is in the record. */
+__attribute__((noreturn)) void schedule_stop(void);
+
 /* Fails the run. Does not return. */
 __attribute__((noreturn, format(printf, 3, 4))) void schedule_fail(enum verdict_kind kind, uint64_t address,
 								   const char *format, ...);

@@ -98,6 +98,13 @@ void schedule_watch_data(const void *begin, const void *end)
 	open_region(&data_region, (const void *)((uintptr_t)begin & ~(uintptr_t)7), end);
 }
 
+void schedule_watch_bundle(const struct bundle *bundle)
+{
+	/* One range: what lies between the two is nobody's. */
+	schedule_watch_data(bundle->data.begin < bundle->bss.begin ? bundle->data.begin : bundle->bss.begin,
+			    bundle->data.end > bundle->bss.end ? bundle->data.end : bundle->bss.end);
+}
+
 void race_begin(void)
 {
 	size_t size;
@@ -236,6 +243,17 @@ static struct page *page_of(const struct range *region, const void *address)
 	return page;
 }
 
+/* One thread reads what another wrote: the pair of places is what is new about a schedule. */
+static void note_reads_from(uint32_t writer, uint32_t reader)
+{
+	uint8_t *const counter =
+		&schedule.options
+			 .feedback[(writer * 0x9e3779b1u ^ reader * 0x85ebca6bu) >> 8 & (SCHEDULE_FEEDBACK - 1)];
+
+	if (*counter < 4)
+		++*counter;
+}
+
 static void access_granule(struct thread *thread, const struct range *region, const char *granule, uint8_t bytes,
 			   uint8_t flags, uint32_t pc)
 {
@@ -261,6 +279,10 @@ static void access_granule(struct thread *thread, const struct range *region, co
 		struct access *const before = &kept[i];
 		unsigned value = 1;
 
+		if (before->step >= since && before->thread != thread->number &&
+		    (before->flags & ~flags & FLAG_WRITE) != 0 && (before->bytes & bytes) != 0 &&
+		    schedule.options.feedback != NULL)
+			note_reads_from(before->pc, pc);
 		if (before->step < since) {
 			value = 3;
 		} else if (before->thread == thread->number) {

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bundle/bundle.h"
 #include "executor.h"
 #include "program.h"
 #include "verdict.h"
@@ -42,12 +43,18 @@ enum schedule_strategy {
 const char *schedule_strategy_name(enum schedule_strategy strategy); /* "none", "random", ... */
 bool schedule_strategy_from_name(const char *name, enum schedule_strategy *strategy);
 
+#define SCHEDULE_FEEDBACK 65536
+
 struct schedule_options {
 	enum schedule_strategy strategy;
 	uint64_t seed;
 	unsigned depth;                /* PCT: number of ordering constraints of the bugs looked for, from 1 */
-	const struct preemption *list; /* FILE: in the order of the points of each thread */
+	const struct preemption *list; /* FILE: in any order; at most RUN_PREEMPTIONS_MAX are used */
 	size_t list_count;
+	void (*failed)(void); /* a verdict is in the record: must not return; NULL: _exit(1) */
+	uint8_t *
+		feedback; /* SCHEDULE_FEEDBACK counters, one grows for each pair of code places of which one thread reads what another
+			    * wrote; NULL: none */
 	uint64_t points_max; /* so many points without an end are no progress: verdict stuck; 0: a default */
 };
 
@@ -99,5 +106,8 @@ void schedule_forget(void);
 
 /* Writable data of the allocator, for the race detector. `begin` is the origin of its addresses in the trace hash. */
 void schedule_watch_data(const void *begin, const void *end);
+
+/* The same for all data of a bundle. */
+void schedule_watch_bundle(const struct bundle *bundle);
 
 #endif

@@ -1,4 +1,5 @@
 /* Who runs next. A strategy decides by thread numbers, counts and random numbers alone. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -40,24 +41,51 @@ static uint64_t draw_below(uint64_t limit)
 	return draw() % limit;
 }
 
-/* ---- FILE: the entries of each thread in the order of its points ---- */
+/* ---- FILE ---- */
+
+static struct preemption sorted[RUN_PREEMPTIONS_MAX]; /* by thread, then by point */
+static uint32_t sorted_count;
+
+static int compare_entries(const void *first, const void *second)
+{
+	const struct preemption *const a = first, *const b = second;
+
+	if (a->thread != b->thread)
+		return a->thread < b->thread ? -1 : 1;
+	return a->point < b->point ? -1 : a->point > b->point;
+}
+
+static void begin_file(void)
+{
+	sorted_count = 0;
+	for (size_t i = 0; i < schedule.options.list_count && sorted_count < RUN_PREEMPTIONS_MAX; i++)
+		if (schedule.options.list[i].thread < SCHEDULE_THREADS_MAX)
+			sorted[sorted_count++] = schedule.options.list[i];
+	qsort(sorted, sorted_count, sizeof sorted[0], compare_entries);
+}
+
+static uint32_t first_entry(uint32_t thread)
+{
+	uint32_t i = 0;
+
+	while (i < sorted_count && sorted[i].thread < thread)
+		i++;
+	return i;
+}
 
 static struct thread *choose_file(struct thread *thread, struct thread *usual)
 {
-	const struct preemption *const list = schedule.options.list;
+	for (; thread->cursor < sorted_count; thread->cursor++) {
+		const struct preemption *const entry = &sorted[thread->cursor];
 
-	/* The list may be in any order between threads; each thread reads on from where it was. */
-	for (; thread->cursor < schedule.options.list_count; thread->cursor++) {
-		const struct preemption *const entry = &list[thread->cursor];
-
-		if (entry->thread != thread->number || entry->point < thread->points)
-			continue;
-		if (entry->point > thread->points)
+		if (entry->thread != thread->number || entry->point > thread->points)
 			break;
-		thread->cursor++;
-		if (entry->target < schedule.thread_count && schedule.threads[entry->target].state == STATE_READY)
+		if (entry->point < thread->points)
+			continue;
+		if (entry->target < schedule.thread_count && schedule.threads[entry->target].state == STATE_READY) {
+			thread->cursor++;
 			return &schedule.threads[entry->target];
-		break;
+		}
 	}
 	return usual;
 }
@@ -258,11 +286,14 @@ void strategy_begin(void)
 	}
 	if (schedule.options.strategy == STRATEGY_SURW)
 		begin_surw();
+	if (schedule.options.strategy == STRATEGY_FILE)
+		begin_file();
 }
 
 void strategy_thread(struct thread *thread)
 {
 	thread->priority = draw() | UINT64_C(1) << 63;
+	thread->cursor = first_entry(thread->number);
 }
 
 struct thread *strategy_choose(struct thread *thread, bool blocked)
