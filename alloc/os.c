@@ -152,13 +152,14 @@ void *os_remap(void *start, size_t old_size, size_t new_size, bool may_move)
 	return result;
 }
 
-bool os_move(void *from, void *to, size_t size)
+bool os_move(void *from, size_t from_size, void *to, size_t to_size)
 {
-	if (mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
+	/* In one go with what lies behind the pages, so that it is one area for the kernel, which can grow in place. */
+	if (mremap(from, from_size, to_size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
 		errno = ENOMEM;
 		return false;
 	}
-	sub(&counts.mapped, size);
+	sub(&counts.mapped, from_size);
 	add(&counts.unmap_calls, 1);
 	return true;
 }
@@ -178,6 +179,11 @@ bool os_purge(void *start, size_t size)
 void os_reuse(size_t size)
 {
 	sub(&counts.purged, size);
+}
+
+size_t os_mapped(void)
+{
+	return load(&counts.mapped);
 }
 
 void os_stats(struct heap_stats *stats)

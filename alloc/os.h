@@ -31,16 +31,19 @@ bool os_unmap(void *start, size_t size);
 void *os_remap(void *start, size_t old_size, size_t new_size, bool may_move);
 
 /*
- * Moves the pages of the mapping [from, from + size) over [to, to + size), which lies in another mapping and loses its contents. `from` is
- * no longer mapped then. False with errno ENOMEM: both are as they were.
+ * Moves the pages of the mapping [from, from + from_size) over [to, to + to_size), which is at least as large, lies in another mapping and loses its
+ * contents; behind them it is zero. `from` is no longer mapped then. False with errno ENOMEM: both are as they were.
  */
-bool os_move(void *from, void *to, size_t size);
+bool os_move(void *from, size_t from_size, void *to, size_t to_size);
 
 /* Gives the pages of [start, start + size) back but keeps the addresses; they read as zero next. Keeps errno. False when refused. */
 bool os_purge(void *start, size_t size);
 
 /* Tells that purged pages are in use again: only the count of `purged` bytes changes. */
 void os_reuse(size_t size);
+
+/* Bytes that are mapped. */
+size_t os_mapped(void);
 
 /* Fills in all of `stats`. */
 void os_stats(struct heap_stats *stats);

@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 #include "../os.h"
-#include "large.h"
+#include "span.h"
 
 #define SLAB_SIZE ((size_t)64 << 10) /* a multiple of any page size */
 #define CACHE_ALIGNMENT 128          /* pairs of cache lines are fetched together */
@@ -233,7 +233,7 @@ static void fork_prepare(void)
 			break;
 		pthread_mutex_unlock(&central.lock);
 	}
-	ma2_large_fork_lock();
+	ma2_span_fork_lock();
 	forking = true;
 }
 
@@ -242,7 +242,7 @@ static void fork_release(void)
 	struct ThreadCache *cache = atomic_load_explicit(&ma2_all_caches, memory_order_relaxed);
 
 	forking = false;
-	ma2_large_fork_unlock();
+	ma2_span_fork_unlock();
 	pthread_mutex_unlock(&central.lock);
 	for (; cache != NULL; cache = cache->all_next)
 		pthread_mutex_unlock(&cache->lock);

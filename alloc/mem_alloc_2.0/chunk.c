@@ -1,6 +1,7 @@
 #include "chunk.h"
 
 #include "../os.h"
+#include "span.h"
 
 static void set(_Atomic uint64_t *word, size_t bit)
 {
@@ -78,13 +79,19 @@ void ma2_untag_start(struct chunk *chunk, size_t granule)
 
 struct chunk *ma2_chunk_map(struct ThreadCache *owner)
 {
-	struct chunk *chunk = os_map(CHUNK_SIZE, CHUNK_SIZE);
+	struct chunk *chunk = ma2_span_take_chunk();
 
-	if (chunk == NULL)
-		return NULL;
-	chunk->magic = CHUNK_MAGIC;
+	if (chunk == NULL) {
+		ma2_span_settle();
+		chunk = os_map(CHUNK_SIZE, CHUNK_SIZE);
+		if (chunk == NULL && ma2_span_release_all())
+			chunk = os_map(CHUNK_SIZE, CHUNK_SIZE);
+		if (chunk == NULL)
+			return NULL;
+		chunk->magic = CHUNK_MAGIC;
+		chunk->touched = CHUNK_FIRST;
+	}
 	atomic_store_explicit(&chunk->owner, owner, memory_order_relaxed);
-	chunk->touched = CHUNK_FIRST;
 	ma2_tag_free(chunk, CHUNK_FIRST, CHUNK_HEAP_GRANULES);
 	return chunk;
 }

@@ -155,7 +155,7 @@ void ma2_untag_free(struct chunk *chunk, size_t granule, size_t size);
 /* A block no longer begins at `granule`: it has become part of the one before. */
 void ma2_untag_start(struct chunk *chunk, size_t granule);
 
-/* Maps a chunk that is one free block, not yet in any list. NULL with errno ENOMEM. */
+/* A chunk that is one free block, not yet in any list, from the span cache or the OS. NULL with errno ENOMEM. */
 struct chunk *ma2_chunk_map(struct ThreadCache *owner);
 
 #endif

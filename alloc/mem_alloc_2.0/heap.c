@@ -1,6 +1,7 @@
 #include "heap.h"
 
 #include "../os.h"
+#include "span.h"
 
 _Static_assert(sizeof(struct free_block) == 2 * GRANULE, "two granules hold the node of a free block");
 
@@ -120,13 +121,12 @@ void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t ski
 	return granule_address(chunk, start);
 }
 
-static bool release_chunk(struct heap *heap, struct chunk *chunk)
+/* A chunk whose free block is in no bin leaves the heap. */
+static void release_chunk(struct heap *heap, struct chunk *chunk)
 {
 	struct chunk *next = chunk->next;
 	struct chunk *previous = chunk->previous;
 
-	if (!os_unmap(chunk, CHUNK_SIZE))
-		return false;
 	if (next != NULL)
 		next->previous = previous;
 	if (previous != NULL)
@@ -134,17 +134,14 @@ static bool release_chunk(struct heap *heap, struct chunk *chunk)
 	else
 		heap->chunks = next;
 	heap->chunk_count--;
-	return true;
+	ma2_span_put_chunk(chunk);
 }
 
 /* As release_chunk, for one whose free block is in its bin. */
-static bool release_listed(struct heap *heap, struct chunk *chunk)
+static void release_listed(struct heap *heap, struct chunk *chunk)
 {
 	bin_remove(heap, granule_address(chunk, CHUNK_FIRST));
-	if (release_chunk(heap, chunk))
-		return true;
-	bin_insert(heap, chunk, CHUNK_FIRST, CHUNK_HEAP_GRANULES);
-	return false;
+	release_chunk(heap, chunk);
 }
 
 static void free_range(struct heap *heap, struct chunk *chunk, size_t first, size_t size)
@@ -167,9 +164,10 @@ static void free_range(struct heap *heap, struct chunk *chunk, size_t first, siz
 		size += more;
 	}
 	if (size == CHUNK_HEAP_GRANULES) {
-		/* Where the OS refuses, the chunk is used on. */
-		if (heap->empty != NULL && release_chunk(heap, chunk))
+		if (heap->empty != NULL) {
+			release_chunk(heap, chunk);
 			return;
+		}
 		heap->empty = chunk;
 	}
 	make_free(heap, chunk, first, size);
@@ -282,8 +280,9 @@ void ma2_heap_move(struct heap *from, struct heap *to, struct ThreadCache *owner
 
 bool ma2_heap_release_empty(struct heap *heap)
 {
-	if (heap->empty == NULL || !release_listed(heap, heap->empty))
+	if (heap->empty == NULL)
 		return false;
+	release_listed(heap, heap->empty);
 	heap->empty = NULL;
 	return true;
 }

@@ -52,7 +52,7 @@ struct free_block *ma2_heap_find(const struct heap *heap, size_t size, enum effo
 void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t skip, size_t size, size_t count,
 		    size_t *dirty);
 
-/* Frees a live block of the heap: merges it, and unmaps the chunk when it was its last and another chunk is empty already. */
+/* Frees a live block of the heap: merges it, and caches the chunk as a span when it was its last and another chunk is empty already. */
 void ma2_heap_free(struct heap *heap, void *block);
 
 /* Grows a live block in place to `size` granules out of the free block behind it. False: that is not free or too small. */
@@ -67,7 +67,7 @@ void ma2_heap_add_chunk(struct heap *heap, struct chunk *chunk);
 /* Moves all chunks and free blocks of `from`, which is empty then, to `to`, whose thread cache is `owner`. */
 void ma2_heap_move(struct heap *from, struct heap *to, struct ThreadCache *owner);
 
-/* Unmaps the empty chunk that is kept. True if there was one and the OS took it. */
+/* Gives the empty chunk that is kept to the span cache. True if there was one. */
 bool ma2_heap_release_empty(struct heap *heap);
 
 /* Gives the pages inside free blocks back to the OS, but for those of the first *keep bytes, which are taken off *keep. True if any went back. */

@@ -1,14 +1,12 @@
 #include "large.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../os.h"
 #include "damage.h"
-#include "thread_cache.h"
+#include "span.h"
 
 struct large {
 	struct Block block; /* size: bytes of the mapping; next: the struct large that follows in the list */
@@ -22,12 +20,8 @@ _Static_assert(sizeof(struct large) == 64, "a cache line");
 #define ALIGNMENT_INSIDE_MAX ((size_t)32 << 10)
 _Static_assert(ALIGNMENT_INSIDE_MAX < sizeof(struct chunk), "is_large() must tell");
 
-static struct {
-	pthread_mutex_t lock;
-	struct large *first;
-	/* Freed mappings that the OS refused to take, which it may where that splits one of its areas in two: tried again. */
-	struct large *_Atomic refused;
-} large_blocks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+/* Those that are live, under the lock of the span cache. */
+static struct large *first_large;
 
 static uintptr_t seal_of(const struct large *large)
 {
@@ -57,32 +51,29 @@ static struct large *large_of(void *pointer)
 	return large;
 }
 
+/* Under the lock. */
 static void list(struct large *large)
 {
-	ma2_lock(&large_blocks.lock);
 	large->seal = seal_of(large);
 	large->previous = NULL;
-	large->block.next = (struct Block *)large_blocks.first;
-	if (large_blocks.first != NULL)
-		large_blocks.first->previous = large;
-	large_blocks.first = large;
-	ma2_unlock(&large_blocks.lock);
+	large->block.next = (struct Block *)first_large;
+	if (first_large != NULL)
+		first_large->previous = large;
+	first_large = large;
 }
 
+/* Under the lock. */
 static void unlist(struct large *large)
 {
-	struct large *next;
+	struct large *next = next_of(large);
 
-	ma2_lock(&large_blocks.lock);
-	next = next_of(large);
 	if (next != NULL)
 		next->previous = large->previous;
 	if (large->previous != NULL)
 		large->previous->block.next = large->block.next;
 	else
-		large_blocks.first = next;
+		first_large = next;
 	large->seal = 0;
-	ma2_unlock(&large_blocks.lock);
 }
 
 /* The size of a mapping whose payload of `size` bytes begins at `offset`; both at most PTRDIFF_MAX. 0: too big for any address space. */
@@ -120,7 +111,7 @@ static char *map_mapping(size_t length, size_t offset, size_t alignment, bool pa
 	return start + skipped;
 }
 
-void *ma2_large_allocate(size_t size, size_t alignment)
+void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 {
 	bool payload_at_chunk = alignment > ALIGNMENT_INSIDE_MAX;
 	size_t offset = payload_at_chunk                   ? os_page_size()
@@ -128,76 +119,92 @@ void *ma2_large_allocate(size_t size, size_t alignment)
 							   : sizeof(struct large);
 	size_t length = mapping_size(offset, size);
 	struct large *large;
+	struct span *span;
 	char *start = NULL;
 
-	if (length != 0)
+	if (length == 0) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (!payload_at_chunk) {
+		ma2_span_lock();
+		span = ma2_span_take_fitting(length);
+		if (span != NULL) {
+			length = *dirty = span->block.size;
+			large = (struct large *)((char *)span + offset) - 1;
+			large->block.size = length;
+			list(large);
+			ma2_span_unlock();
+			return large + 1;
+		}
+		ma2_span_unlock();
+		start = ma2_span_take(length, dirty);
+	}
+	if (start != NULL) {
+		length = ((struct span *)start)->block.size;
+	} else {
+		*dirty = 0;
+		ma2_span_settle();
 		start = map_mapping(length, offset, alignment, payload_at_chunk);
+		if (start == NULL && ma2_span_release_all())
+			start = map_mapping(length, offset, alignment, payload_at_chunk);
+	}
 	if (start == NULL) {
 		errno = ENOMEM;
 		return NULL;
 	}
 	large = (struct large *)(start + offset) - 1;
+	ma2_span_lock();
 	large->block.size = length;
 	list(large);
+	ma2_span_unlock();
 	return large + 1;
-}
-
-static bool unmap(struct large *large)
-{
-	if (os_unmap(mapping_start(large), large->block.size))
-		return true;
-	ma2_lock(&large_blocks.lock);
-	large->block.next = (struct Block *)atomic_load_explicit(&large_blocks.refused, memory_order_relaxed);
-	atomic_store_explicit(&large_blocks.refused, large, memory_order_relaxed);
-	ma2_unlock(&large_blocks.lock);
-	return false;
-}
-
-static bool retry_first(void)
-{
-	struct large *large;
-
-	if (atomic_load_explicit(&large_blocks.refused, memory_order_relaxed) == NULL)
-		return false;
-	ma2_lock(&large_blocks.lock);
-	large = atomic_load_explicit(&large_blocks.refused, memory_order_relaxed);
-	if (large != NULL)
-		atomic_store_explicit(&large_blocks.refused, next_of(large), memory_order_relaxed);
-	ma2_unlock(&large_blocks.lock);
-	return large != NULL && unmap(large);
-}
-
-bool ma2_large_retry(void)
-{
-	bool any = false;
-
-	while (retry_first())
-		any = true;
-	return any;
 }
 
 void ma2_large_free(void *pointer)
 {
 	struct large *large = large_of(pointer);
+	char *start = mapping_start(large);
+	size_t length = large->block.size;
+	struct span *list;
 
+	ma2_span_lock();
 	unlist(large);
-	if (unmap(large))
-		retry_first();
+	if ((uintptr_t)start % CHUNK_SIZE == 0) {
+		list = ma2_span_put(start, length);
+	} else {
+		list = (struct span *)start;
+		list->block = (struct Block){length, NULL};
+	}
+	ma2_span_unlock();
+	if (list != NULL)
+		ma2_span_unmap(list);
 }
 
-/* Moves a mapping that is in no list to a larger one. NULL: it is as it was. */
+/*
+ * Moves a mapping that is in no list to a larger one. NULL: it is as it was. Room is left behind it: what has to grow once may have to grow on,
+ * and can do so in place then.
+ */
 static char *move_mapping(char *start, size_t old_length, size_t offset, size_t length)
 {
 	bool payload_at_chunk = ((uintptr_t)(start + offset) & (CHUNK_SIZE - 1)) == 0;
-	char *to = map_mapping(length, offset, CHUNK_SIZE, payload_at_chunk);
+	size_t room = length > PTRDIFF_MAX / 4 ? length : 2 * length;
+	char *to = map_mapping(room, offset, CHUNK_SIZE, payload_at_chunk);
 
+	if (to == NULL) {
+		room = length;
+		to = map_mapping(room, offset, CHUNK_SIZE, payload_at_chunk);
+	}
 	if (to == NULL)
 		return NULL;
-	if (!os_move(start, to, old_length)) {
+	if (room > length && !os_unmap(to + length, room - length))
+		length = room;
+	if (!os_move(start, old_length, to, length)) {
 		memcpy(to, start, old_length);
-		((struct large *)(to + offset) - 1)->block.size = length;
-		unmap((struct large *)(start + offset) - 1);
+		((struct span *)start)->block = (struct Block){old_length, NULL};
+		ma2_span_unmap((struct span *)start);
 	}
+	((struct large *)(to + offset) - 1)->block.size = length;
 	return to;
 }
 
@@ -217,25 +224,27 @@ void *ma2_large_resize(void *pointer, size_t size)
 		return NULL;
 	}
 	if (os_remap(start, old_length, length, false) != NULL) {
-		ma2_lock(&large_blocks.lock);
+		ma2_span_lock();
 		large->block.size = length;
-		ma2_unlock(&large_blocks.lock);
+		ma2_span_unlock();
 		return pointer;
 	}
 	if (length < old_length)
 		return pointer;
 	/* Others must not follow a link to the header while it moves. */
+	ma2_span_lock();
 	unlist(large);
+	ma2_span_unlock();
 	moved = move_mapping(start, old_length, offset, length);
-	if (moved == NULL) {
-		list(large);
-		errno = ENOMEM;
-		return NULL;
-	}
-	large = (struct large *)(moved + offset) - 1;
-	large->block.size = length;
+	if (moved != NULL)
+		large = (struct large *)(moved + offset) - 1;
+	ma2_span_lock();
 	list(large);
-	return large + 1;
+	ma2_span_unlock();
+	if (moved != NULL)
+		return large + 1;
+	errno = ENOMEM;
+	return NULL;
 }
 
 size_t ma2_large_usable_size(void *pointer)
@@ -260,16 +269,9 @@ bool ma2_large_walk(region_visitor *visit, void *context)
 {
 	const struct large *large;
 
-	for (large = large_blocks.first; large != NULL; large = next_of(large))
+	for (large = first_large; large != NULL; large = next_of(large))
 		if (!visit_large(large, visit, context))
 			return false;
-	for (large = large_blocks.refused; large != NULL; large = next_of(large)) {
-		const char *start = mapping_start(large);
-		struct region region = {start, large->block.size, REGION_FREE, NULL, start, large->block.size};
-
-		if (!visit(&region, context))
-			return false;
-	}
 	return true;
 }
 
@@ -277,7 +279,7 @@ bool ma2_large_check(char *why, size_t size)
 {
 	const struct large *previous = NULL;
 
-	for (const struct large *large = large_blocks.first; large != NULL; large = next_of(large)) {
+	for (const struct large *large = first_large; large != NULL; large = next_of(large)) {
 		const char *fault = NULL;
 
 		if (large->seal != seal_of(large))
@@ -293,14 +295,4 @@ bool ma2_large_check(char *why, size_t size)
 		previous = large;
 	}
 	return true;
-}
-
-void ma2_large_fork_lock(void)
-{
-	pthread_mutex_lock(&large_blocks.lock);
-}
-
-void ma2_large_fork_unlock(void)
-{
-	pthread_mutex_unlock(&large_blocks.lock);
 }

@@ -1,5 +1,5 @@
 /*
- * Large blocks: a mapping each.
+ * Large blocks: a mapping each, from the span cache or the OS.
  *
  * The mapping starts at a multiple of the chunk size and has its header right before the payload, which begins below the offset at which blocks
  * of a chunk begin, so that the address alone tells a large block. Where the alignment asked for is too big for that, the payload itself is at
@@ -20,8 +20,10 @@ static inline bool is_large(const void *pointer)
 	return ((uintptr_t)pointer & (CHUNK_SIZE - 1)) < sizeof(struct chunk);
 }
 
-/* Zeroed. `alignment` is a power of two. NULL with errno ENOMEM. */
-void *ma2_large_allocate(size_t size, size_t alignment);
+/*
+ * `alignment` is a power of two; *dirty: so many bytes at the start of the block, or fewer, may be other than zero. NULL with errno ENOMEM.
+ */
+void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty);
 
 /* Keeps errno. */
 void ma2_large_free(void *pointer);
@@ -31,14 +33,8 @@ void *ma2_large_resize(void *pointer, size_t size);
 
 size_t ma2_large_usable_size(void *pointer);
 
-/* Unmaps what the OS refused to take so far. True if it took any. */
-bool ma2_large_retry(void);
-
 /* As walk and check of `struct allocator`, for the large blocks. */
 bool ma2_large_walk(region_visitor *visit, void *context);
 bool ma2_large_check(char *why, size_t size);
-
-void ma2_large_fork_lock(void);
-void ma2_large_fork_unlock(void);
 
 #endif

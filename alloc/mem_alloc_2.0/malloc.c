@@ -9,6 +9,7 @@
 #include "damage.h"
 #include "large.h"
 #include "remote.h"
+#include "span.h"
 #include "thread_cache.h"
 
 #define likely(condition) __builtin_expect(!!(condition), 1)
@@ -44,8 +45,7 @@ static void *allocate_uncached(size_t size, size_t alignment, size_t *dirty)
 	if (granules <= MAGAZINE_GRANULES_MAX)
 		granules = class_granules(class_ceil(granules));
 	if (granules > HEAP_GRANULES_MAX || step > HEAP_GRANULES_MAX) {
-		*dirty = 0;
-		block = ma2_large_allocate(size, alignment);
+		block = ma2_large_allocate(size, alignment, dirty);
 		/* Without the OS, a chunk may still have the room. */
 		if (block != NULL || granules + step - 1 > CHUNK_HEAP_GRANULES)
 			return block;
@@ -72,7 +72,7 @@ static __attribute__((noinline)) void *allocate_slow(size_t size)
 	if (size > PTRDIFF_MAX)
 		return out_of_memory();
 	granules = granules_of(size);
-	if (granules > MAGAZINE_GRANULES_MAX)
+	if (granules > BATCH_GRANULES_MAX)
 		return allocate_uncached(size, GRANULE, &dirty);
 	cache = ma2_cache_enter(&lent);
 	if (cache == NULL)
@@ -184,6 +184,12 @@ void my_free_2_0(void *pointer)
 	magazine->count++;
 }
 
+/* Is there a block for `size` bytes, which are too many for a batch, in a magazine? Otherwise memory that was never touched may do. */
+static bool has_cached(size_t size)
+{
+	return size <= MAGAZINE_SIZE_MAX && ma2_cache->magazines[class_ceil(granules_of(size))].head != NULL;
+}
+
 void *my_calloc_2_0(size_t count, size_t size)
 {
 	size_t total, dirty;
@@ -191,7 +197,7 @@ void *my_calloc_2_0(size_t count, size_t size)
 
 	if (unlikely(__builtin_mul_overflow(count, size, &total) || total > PTRDIFF_MAX))
 		return out_of_memory();
-	if (total <= MAGAZINE_SIZE_MAX) {
+	if (total <= BATCH_GRANULES_MAX * GRANULE || has_cached(total)) {
 		block = my_malloc_2_0(total);
 		dirty = total;
 	} else {
@@ -329,12 +335,13 @@ size_t my_malloc_usable_size_2_0(void *pointer)
 int my_malloc_trim_2_0(size_t pad)
 {
 	int saved_errno = errno;
-	bool any = ma2_large_retry();
+	bool any = false;
 	struct ThreadCache *cache;
 	bool lent;
 
 	cache = ma2_cache_enter(&lent);
 	if (cache == NULL) {
+		any = ma2_span_release_all();
 		errno = saved_errno;
 		return any;
 	}
@@ -344,9 +351,11 @@ int my_malloc_trim_2_0(size_t pad)
 	while (ma2_cache_flush(cache))
 		;
 	ma2_cache_drain(cache);
-	if (pad < CHUNK_SIZE && ma2_heap_release_empty(&cache->heap))
-		any = true;
+	if (pad < CHUNK_SIZE)
+		ma2_heap_release_empty(&cache->heap);
 	if (ma2_heap_purge(&cache->heap, &pad))
+		any = true;
+	if (pad < CHUNK_SIZE && ma2_span_release_all())
 		any = true;
 	ma2_unlock(&cache->lock);
 	ma2_cache_leave(cache, lent);
@@ -369,6 +378,7 @@ void my_quiesce_2_0(void)
 			ma2_unlock(&cache->lock);
 		}
 	} while (any);
+	ma2_span_release_all();
 }
 
 void my_stats_2_0(struct heap_stats *stats)

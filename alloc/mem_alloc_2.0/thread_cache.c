@@ -2,6 +2,7 @@
 
 #include "central.h"
 #include "remote.h"
+#include "span.h"
 
 /*
  * A magazine starts with LIMIT_FIRST blocks and doubles at each miss and each overflow, up to what MAGAZINE_BYTES holds of its class, and as long as
@@ -11,6 +12,10 @@
 #define LIMIT_MAX 128
 #define MAGAZINE_BYTES ((size_t)32 << 10)
 #define CACHE_BYTES ((size_t)512 << 10)
+
+/* The magazines of one block, for the sizes above BATCH_GRANULES_MAX, may hold as much; when a further one is used, all start anew. */
+#define SINGLE_BYTES ((size_t)1 << 20)
+#define SINGLE_CLASS_FIRST (EXACT_GRANULES + 8 * 6 + 1)
 
 /*
  * A block in a magazine keeps its chunk from becoming empty. A thread that takes in the chunks of others, which end with live blocks in them, would
@@ -27,6 +32,8 @@ static bool grow_limit(struct ThreadCache *cache, unsigned int cls)
 	size_t most = MAGAZINE_BYTES / bytes;
 	size_t limit = magazine->limit * (size_t)2;
 
+	if (cls >= SINGLE_CLASS_FIRST)
+		return false;
 	if (most > LIMIT_MAX)
 		most = LIMIT_MAX;
 	if (most < LIMIT_FIRST)
@@ -107,11 +114,11 @@ static void give_back(struct ThreadCache *cache, struct Block *list)
 		deliver(cache, &batches[i]);
 }
 
-bool ma2_cache_flush(struct ThreadCache *cache)
+static bool flush_from(struct ThreadCache *cache, unsigned int first)
 {
 	bool any = false;
 
-	for (unsigned int cls = 1; cls < MAGAZINE_CLASSES; cls++) {
+	for (unsigned int cls = first; cls < MAGAZINE_CLASSES; cls++) {
 		struct magazine *magazine = &cache->magazines[cls];
 		struct Block *list = magazine->head;
 
@@ -121,8 +128,14 @@ bool ma2_cache_flush(struct ThreadCache *cache)
 		any = any || list != NULL;
 		give_back(cache, list);
 	}
-	cache->limit_bytes = 0;
+	cache->single_bytes = 0;
 	return any;
+}
+
+bool ma2_cache_flush(struct ThreadCache *cache)
+{
+	cache->limit_bytes = 0;
+	return flush_from(cache, 1);
 }
 
 static bool drain_all(struct ThreadCache *cache)
@@ -188,6 +201,7 @@ bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 		*from = (struct magazine){NULL, 0, 0};
 	}
 	orphan->limit_bytes = 0;
+	orphan->single_bytes = 0;
 	ma2_heap_move(&orphan->heap, &cache->heap, cache);
 	ma2_central_put(orphan);
 	drain_all(cache);
@@ -241,6 +255,7 @@ void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size)
 	struct Block *result = NULL;
 	size_t dirty;
 
+	ma2_span_tick();
 	ma2_cache_drain(cache);
 	if (magazine->head != NULL)
 		return pop(magazine);
@@ -297,10 +312,33 @@ void *ma2_cache_carve(struct ThreadCache *cache, size_t size, size_t alignment, 
 	return ma2_heap_take(&cache->heap, found, skip, size, 1, dirty);
 }
 
+/* As ma2_cache_overflow, for a magazine of one block: the new one takes the place of the old one. */
+static void replace_single(struct ThreadCache *cache, unsigned int cls, struct Block *block)
+{
+	struct magazine *magazine = &cache->magazines[cls];
+	size_t bytes = class_granules(cls) * GRANULE;
+	struct Block *old;
+
+	if (magazine->limit == 0) {
+		if (cache->single_bytes + bytes > SINGLE_BYTES)
+			flush_from(cache, SINGLE_CLASS_FIRST);
+		cache->single_bytes += bytes;
+	}
+	old = magazine->head;
+	*magazine = (struct magazine){NULL, 0, 1};
+	give_back(cache, old);
+	push(magazine, block);
+}
+
 void ma2_cache_overflow(struct ThreadCache *cache, unsigned int cls, struct Block *block)
 {
 	struct magazine *magazine = &cache->magazines[cls];
 
+	ma2_span_tick();
+	if (cls >= SINGLE_CLASS_FIRST) {
+		replace_single(cache, cls, block);
+		return;
+	}
 	if (magazine->count >= magazine->limit && !grow_limit(cache, cls)) {
 		/* The part that was used longest ago goes. */
 		struct Block *last = magazine->head;

@@ -8,7 +8,7 @@
  * When a thread ends, its cache is emptied into the heap and put on a central list: of orphans where the heap still has chunks, of idle ones otherwise.
  * The next new thread takes it over as it is; a running thread in need of memory takes the chunks of orphans before it maps any.
  *
- * Locks, in the order in which they are taken: a cache's, the central one, that of the large blocks.
+ * Locks, in the order in which they are taken: a cache's, the central one, that of the span cache.
  */
 #ifndef MEM_ALLOC_2_0_THREAD_CACHE_H
 #define MEM_ALLOC_2_0_THREAD_CACHE_H
@@ -23,8 +23,9 @@
 #include "heap.h"
 #include "size_class.h"
 
-#define MAGAZINE_CLASSES 113                              /* up to 64 KiB */
-#define MAGAZINE_GRANULES_MAX ((size_t)4096)              /* granules of the highest class */
+#define MAGAZINE_CLASSES 137                              /* up to 512 KiB */
+#define MAGAZINE_GRANULES_MAX ((size_t)32768)             /* granules of the highest class */
+#define BATCH_GRANULES_MAX ((size_t)4096)                 /* above it a magazine has room for one block, and is only filled by free */
 #define HEAP_GRANULES_MAX ((size_t)(512 << 10) / GRANULE) /* larger blocks are mapped directly */
 
 /* Blocks of at least class_granules(cls) granules each, live as the tags of their chunks have it. */
@@ -49,14 +50,15 @@ struct ThreadCache {
 	bool count_stale;        /* the counts of the magazines may be wrong */
 	bool bounding;           /* the magazines are being flushed to let go of chunks */
 	size_t flush_at;         /* so many chunks in the heap make the magazines be flushed; 0: none did so far */
-	size_t limit_bytes;      /* that the magazines may hold by their limits */
+	size_t limit_bytes;      /* that the magazines may hold by their limits, but for those of one block */
+	size_t single_bytes;     /* that the magazines of one block may hold */
 	_Atomic int state;       /* enum cache_state; changes under the central lock */
 	struct ThreadCache *next, *previous; /* in the list of orphans or of idle ones */
 	struct ThreadCache *all_next;        /* in the list of all: never removed */
 };
 
 _Static_assert(sizeof(struct ThreadCache) <= 4096, "a thread costs a page");
-_Static_assert(EXACT_GRANULES + 8 * 6 + 1 == MAGAZINE_CLASSES, "64 KiB are 6 doublings above 1 KiB");
+_Static_assert(EXACT_GRANULES + 8 * 9 + 1 == MAGAZINE_CLASSES, "512 KiB are 9 doublings above 1 KiB");
 
 /* Has nothing and takes nothing: what a thread without a cache finds, so that the fast paths need not ask. Never written. */
 extern const struct ThreadCache ma2_no_cache;

@@ -4,6 +4,7 @@
 #include "central.h"
 #include "chunk.h"
 #include "large.h"
+#include "span.h"
 #include "thread_cache.h"
 
 /* While this runs nobody else is in the allocator, so nothing is locked. */
@@ -115,7 +116,7 @@ static bool visit_all(region_visitor *visit, void *context)
 		for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; chunk = chunk->next)
 			if (!visit_chunk(chunk, visit, context))
 				return false;
-	return ma2_large_walk(visit, context);
+	return ma2_large_walk(visit, context) && ma2_span_walk(visit, context);
 }
 
 bool my_walk_2_0(region_visitor *visit, void *context)
@@ -335,5 +336,5 @@ bool my_check_2_0(char *why, size_t size)
 			return false;
 	right = for_cached(check_cached, &marking);
 	for_cached(unmark_counted, &marking.marked);
-	return right && ma2_large_check(why, size);
+	return right && ma2_large_check(why, size) && ma2_span_check(why, size);
 }
