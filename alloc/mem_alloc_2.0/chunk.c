@@ -82,7 +82,7 @@ struct chunk *ma2_chunk_map(struct ThreadCache *owner)
 	struct chunk *chunk = ma2_span_take_chunk();
 
 	if (chunk == NULL) {
-		ma2_span_settle();
+		ma2_span_settle(CHUNK_SIZE);
 		chunk = os_map(CHUNK_SIZE, CHUNK_SIZE);
 		if (chunk == NULL && ma2_span_release_all())
 			chunk = os_map(CHUNK_SIZE, CHUNK_SIZE);

@@ -12,7 +12,8 @@ struct large {
 	struct Block block; /* size: bytes of the mapping; next: the struct large that follows in the list */
 	struct large *previous;
 	uintptr_t seal;     /* seal_of(): tells a header from arbitrary memory */
-	uint64_t unused[4]; /* the payload of an ordinary large block is at a cache line */
+	size_t slack;       /* bytes of the mapping that count as cached */
+	uint64_t unused[3]; /* the payload of an ordinary large block is at a cache line */
 };
 _Static_assert(sizeof(struct large) == 64, "a cache line");
 
@@ -119,6 +120,7 @@ void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 							   : sizeof(struct large);
 	size_t length = mapping_size(offset, size);
 	struct large *large;
+	size_t slack;
 	struct span *span;
 	char *start = NULL;
 
@@ -128,11 +130,12 @@ void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 	}
 	if (!payload_at_chunk) {
 		ma2_span_lock();
-		span = ma2_span_take_fitting(length);
+		span = ma2_span_take_fitting(length, &slack);
 		if (span != NULL) {
 			length = *dirty = span->block.size;
 			large = (struct large *)((char *)span + offset) - 1;
 			large->block.size = length;
+			large->slack = slack;
 			list(large);
 			ma2_span_unlock();
 			return large + 1;
@@ -144,7 +147,7 @@ void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 		length = ((struct span *)start)->block.size;
 	} else {
 		*dirty = 0;
-		ma2_span_settle();
+		ma2_span_settle(length);
 		start = map_mapping(length, offset, alignment, payload_at_chunk);
 		if (start == NULL && ma2_span_release_all())
 			start = map_mapping(length, offset, alignment, payload_at_chunk);
@@ -156,6 +159,7 @@ void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 	large = (struct large *)(start + offset) - 1;
 	ma2_span_lock();
 	large->block.size = length;
+	large->slack = 0;
 	list(large);
 	ma2_span_unlock();
 	return large + 1;
@@ -170,6 +174,7 @@ void ma2_large_free(void *pointer)
 
 	ma2_span_lock();
 	unlist(large);
+	ma2_span_drop_slack(large->slack);
 	if ((uintptr_t)start % CHUNK_SIZE == 0) {
 		list = ma2_span_put(start, length);
 	} else {
@@ -219,6 +224,12 @@ void *ma2_large_resize(void *pointer, size_t size)
 
 	if (length == old_length)
 		return pointer;
+	if (large->slack != 0) {
+		ma2_span_lock();
+		ma2_span_drop_slack(large->slack);
+		large->slack = 0;
+		ma2_span_unlock();
+	}
 	if (length == 0) {
 		errno = ENOMEM;
 		return NULL;

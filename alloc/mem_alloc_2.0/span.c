@@ -1,6 +1,7 @@
 #include "span.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "../os.h"
@@ -12,6 +13,7 @@ static struct {
 	pthread_mutex_t lock;
 	struct span *newest, *oldest;
 	size_t count, bytes;  /* of the spans in the list */
+	size_t slack;         /* bytes that live blocks have beyond what they need */
 	struct chunk *chunks; /* without a live block, linked by `next` */
 	size_t chunk_count;
 	/* Mappings that the OS refused to take, which it may where that splits one of its areas in two: tried again. */
@@ -40,7 +42,7 @@ static char *end_of(struct span *span)
 
 static size_t cached_bytes(void)
 {
-	return spans.bytes + spans.chunk_count * CHUNK_SIZE;
+	return spans.bytes + spans.slack + spans.chunk_count * CHUNK_SIZE;
 }
 
 static size_t bound(void)
@@ -105,11 +107,15 @@ static struct span *push(struct span *list, struct span *span)
 	return span;
 }
 
-/* Takes out of the cache what exceeds the bound by more than `excess` bytes. Chunks may have half of it. */
-static struct span *evict(size_t excess, struct span *list)
+/* Takes out of the cache what exceeds `allowed` bytes, but not much more than `most` bytes. Chunks may have half of the bound. */
+static struct span *evict(size_t allowed, size_t most)
 {
-	size_t allowed = bound() + excess;
+	size_t cached = cached_bytes();
+	size_t enough = most < cached ? cached - most : 0;
+	struct span *list = NULL;
 
+	if (enough > allowed)
+		allowed = enough;
 	while (spans.chunk_count != 0 && (cached_bytes() > allowed || spans.chunk_count * CHUNK_SIZE > bound() / 2)) {
 		struct chunk *chunk = spans.chunks;
 		struct span *span = (struct span *)chunk;
@@ -142,14 +148,26 @@ static struct span *best_fit(size_t size)
 	return best != NULL ? best : largest;
 }
 
-struct span *ma2_span_take_fitting(size_t size)
+struct span *ma2_span_take_fitting(size_t size, size_t *slack)
 {
 	struct span *span = best_fit(size);
 
-	if (span == NULL || span->block.size < size || span->block.size - size > size / 8)
+	size_t excess;
+
+	if (span == NULL || span->block.size < size)
+		return NULL;
+	excess = span->block.size - size;
+	if (excess > size / 8 && (excess > size || spans.slack + excess > bound() / 2))
 		return NULL;
 	remove_span(span);
+	spans.slack += excess;
+	*slack = excess;
 	return span;
+}
+
+void ma2_span_drop_slack(size_t slack)
+{
+	spans.slack -= slack;
 }
 
 /* Cuts a mapping that is in no list to `size` bytes, or to a few more where the OS refuses. */
@@ -169,7 +187,7 @@ static void cut(struct span *span, size_t size)
 		return;
 	ma2_span_lock();
 	insert_merged((struct span *)tail, (size_t)(end - tail));
-	list = evict(0, NULL);
+	list = evict(bound(), SIZE_MAX);
 	ma2_span_unlock();
 	ma2_span_unmap(list);
 }
@@ -220,7 +238,7 @@ void *ma2_span_take(size_t size, size_t *dirty)
 	}
 	ma2_span_lock();
 	insert_merged(span, span->block.size);
-	list = evict(0, NULL);
+	list = evict(bound(), SIZE_MAX);
 	ma2_span_unlock();
 	ma2_span_unmap(list);
 	return NULL;
@@ -228,11 +246,10 @@ void *ma2_span_take(size_t size, size_t *dirty)
 
 struct span *ma2_span_put(void *start, size_t size)
 {
-	size_t excess = size < SPAN_EXCESS_MAX ? size : 0;
 	struct span *list;
 
 	insert_merged(start, size);
-	list = evict(excess, NULL);
+	list = evict(bound() + SPAN_EXCESS_MAX, SIZE_MAX);
 	if (cached_bytes() > bound())
 		atomic_store_explicit(&ma2_span_patience, SPAN_PATIENCE, memory_order_relaxed);
 	return list;
@@ -246,7 +263,7 @@ void ma2_span_put_chunk(struct chunk *chunk)
 	chunk->next = spans.chunks;
 	spans.chunks = chunk;
 	spans.chunk_count++;
-	list = evict(0, NULL);
+	list = evict(bound(), SIZE_MAX);
 	ma2_span_unlock();
 	ma2_span_unmap(list);
 }
@@ -265,12 +282,12 @@ struct chunk *ma2_span_take_chunk(void)
 	return chunk;
 }
 
-void ma2_span_settle(void)
+void ma2_span_settle(size_t most)
 {
 	struct span *list;
 
 	ma2_span_lock();
-	list = evict(0, NULL);
+	list = evict(bound(), most);
 	ma2_span_unlock();
 	ma2_span_unmap(list);
 }
@@ -389,8 +406,8 @@ bool ma2_span_check(char *why, size_t size)
 		else if (++chunks > spans.chunk_count)
 			fault = "the span cache has more chunks than it counts";
 	}
-	if (fault == NULL && (count != spans.count || bytes != spans.bytes || chunks != spans.chunk_count ||
-			      spans.oldest != previous))
+	if (fault == NULL &&
+	    (count != spans.count || bytes != spans.bytes || chunks != spans.chunk_count || spans.oldest != previous))
 		fault = "the span cache and its counts differ";
 	if (fault == NULL)
 		return true;

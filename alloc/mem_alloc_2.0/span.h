@@ -2,10 +2,11 @@
  * The span cache: mappings that were freed and are kept for the next request, since to unmap and map again costs a page fault for every page.
  *
  * It holds the mappings of large blocks and chunks without a live block. It is bounded: SPAN_BYTES_MIN, or an eighth of all else that is mapped,
- * where that is more; chunks may have half of that, and the oldest spans go first. One span that was just freed may exceed this by SPAN_EXCESS_MAX, as a program that frees a big
- * block often asks for the like again; it goes back once the caches have been refilled or emptied SPAN_PATIENCE times, or when anything new is mapped.
+ * where that is more; chunks may have half of that, and the oldest spans go first. What was freed lately may exceed this by SPAN_EXCESS_MAX, as a program that frees big
+ * blocks often asks for the like again: as much of it goes back as is newly mapped, so that it adds nothing to the peak of a program, and all of it
+ * once thread caches have been refilled or emptied SPAN_PATIENCE times.
  *
- * A request takes the smallest span that is large enough; what is too much is cut off, and stays a span where it contains the start of a chunk.
+ * A request takes the smallest span that is large enough; what is too much stays with it as long as the bound allows, or is cut off, and stays a span where it contains the start of a chunk.
  * Contiguous spans are merged. Where all are too small, the largest is resized, which keeps its pages.
  *
  * All of it is under the lock of the cache, which the large blocks share; system calls are made without it.
@@ -16,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "../allocator.h"
 #include "../block.h"
@@ -24,7 +26,7 @@
 #define SPAN_BYTES_MIN ((size_t)4 << 20)
 #define SPAN_EXCESS_MAX ((size_t)32 << 20)
 #define SPAN_COUNT_MAX 64
-#define SPAN_PATIENCE 16
+#define SPAN_PATIENCE 32
 
 /* At the start of a cached mapping, a multiple of the chunk size. */
 struct span {
@@ -39,10 +41,13 @@ void ma2_span_lock(void);
 void ma2_span_unlock(void);
 
 /*
- * Under the lock: takes the smallest span of at least `size` bytes that is no waste of more than an eighth. NULL: none.
- * It may be used as it is.
+ * Under the lock: takes the smallest span of at least `size` bytes, if what is too much may stay: it counts as cached then, and has to be given to
+ * ma2_span_drop_slack when it is no more. NULL: there is none.
  */
-struct span *ma2_span_take_fitting(size_t size);
+struct span *ma2_span_take_fitting(size_t size, size_t *slack);
+
+/* Under the lock. */
+void ma2_span_drop_slack(size_t slack);
 
 /*
  * Makes a mapping of `size` bytes of a span: cut or resized. Returns its start, with the bytes from there that may be other than zero in
@@ -62,8 +67,8 @@ void ma2_span_put_chunk(struct chunk *chunk);
 /* NULL: there is none. The caller tags it anew. */
 struct chunk *ma2_span_take_chunk(void);
 
-/* Brings the cache down to what its bound allows. */
-void ma2_span_settle(void);
+/* Brings the cache down to what its bound allows, or by about `most` bytes. */
+void ma2_span_settle(size_t most);
 
 /* Counts a slow operation of a thread cache. */
 static inline void ma2_span_tick(void)
@@ -75,7 +80,7 @@ static inline void ma2_span_tick(void)
 	/* Two threads may count as one. */
 	atomic_store_explicit(&ma2_span_patience, left - 1, memory_order_relaxed);
 	if (left == 1)
-		ma2_span_settle();
+		ma2_span_settle(SIZE_MAX);
 }
 
 /* Unmaps all that is cached and what the OS refused to take so far. True if it took any. */

@@ -23,9 +23,9 @@
 #include "heap.h"
 #include "size_class.h"
 
-#define MAGAZINE_CLASSES 137                              /* up to 512 KiB */
-#define MAGAZINE_GRANULES_MAX ((size_t)32768)             /* granules of the highest class */
-#define BATCH_GRANULES_MAX ((size_t)4096)                 /* above it a magazine has room for one block, and is only filled by free */
+#define MAGAZINE_CLASSES 137                  /* up to 512 KiB */
+#define MAGAZINE_GRANULES_MAX ((size_t)32768) /* granules of the highest class */
+#define BATCH_GRANULES_MAX ((size_t)4096) /* above it a magazine has room for one block, and is only filled by free */
 #define HEAP_GRANULES_MAX ((size_t)(512 << 10) / GRANULE) /* larger blocks are mapped directly */
 
 /* Blocks of at least class_granules(cls) granules each, live as the tags of their chunks have it. */
