@@ -1,7 +1,7 @@
 /*
  * mem_alloc_2.0: thread caches over splitting and coalescing heaps. docs/mem_alloc.md has the design.
  *
- * malloc and free of up to 64 KiB work on lists of the calling thread, without locks. Behind them each thread has a heap of 2 MiB chunks
+ * malloc and free of up to 512 KiB work on lists of the calling thread, without locks. Behind them each thread has a heap of 2 MiB chunks
  * where blocks have no header, free neighbours are merged at once, and an empty chunk goes back to the OS. Blocks above 512 KiB are
  * mappings of their own.
  *
