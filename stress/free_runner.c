@@ -21,7 +21,7 @@
 #define PLATEAU_PASSES 192
 
 #define FORK_PASSES 3 /* forks cost milliseconds: only so many passes have them */
-#define FORK_TIMEOUT_SECONDS 20
+#define FORK_TIMEOUT_MILLISECONDS 20000
 
 #define STEPS_TOLD 64             /* operations between two signs of life */
 #define WAIT_NANOSECONDS 10000000 /* then it is looked whether anybody can go on */
@@ -391,7 +391,7 @@ static bool run_op(struct worker *worker, const struct op *op, bool ending)
 		return true;
 	case OP_FORK:
 		return runner->pass >= FORK_PASSES || runner->options->bare ||
-		       caller_fork(&worker->call, FORK_TIMEOUT_SECONDS, forget_watched);
+		       caller_fork(&worker->call, FORK_TIMEOUT_MILLISECONDS, forget_watched);
 	default:
 		return caller_run(&worker->call, op, &outcome);
 	}
@@ -633,6 +633,7 @@ void free_runner_run(struct free_runner *runner, const struct subject *subject, 
 	runner->quiet.oracles = options->bare ? 0 : options->oracles;
 	runner->quiet.arena = subject_has_arena(subject);
 	runner->quiet.blocks.untracked = options->bare;
+	runner->quiet.blocks.sparse = options->sparse;
 	snprintf(record->allocator, sizeof record->allocator, "%s", subject->allocator->name);
 	if (!reserve_faults(runner, program->fault_count)) {
 		perror("heapstorm: no memory for faults");

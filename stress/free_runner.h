@@ -24,6 +24,7 @@ struct free_runner_options {
 	uint32_t oracles; /* ORACLE() bits */
 	unsigned passes;  /* at least */
 	bool bare;        /* calls only, nothing is looked at: to see what the oracles cost */
+	bool sparse;      /* of large blocks fill and check the ends and samples between */
 };
 
 struct free_runner;

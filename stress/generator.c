@@ -206,9 +206,10 @@ void generate_round(const struct scenario *scenario, uint64_t seed, uint64_t rou
 	memset(&generator, 0, sizeof generator);
 	generator.program = program;
 	generator.threads = threads;
-	generator.random = seed * UINT64_C(0xd1342543de82ef95) ^ round;
-	generator_random(&generator);
-	generator.random ^= seed + round;
+	/* Hashed one after the other, so that neighbouring seeds and rounds have nothing in common. */
+	generator.random = seed;
+	generator.random = generator_random(&generator) ^ round;
+	generator.random = generator_random(&generator);
 	generator.size_limit = limits[generator_below(&generator, sizeof limits / sizeof limits[0])];
 	generator.operations = (size_t)64 << generator_below(&generator, 5);
 	generator.slots = 2 + (unsigned)generator_below(&generator, SLOTS_MAX - 1);
@@ -221,6 +222,5 @@ void generate_round(const struct scenario *scenario, uint64_t seed, uint64_t rou
 		.touch = 1,
 		.usable = 1,
 	};
-	program_require_thread(program, threads);
 	scenario->generate(&generator);
 }

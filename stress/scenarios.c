@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-#define min(a, b) ((a) < (b) ? (a) : (b))
+static unsigned min(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
 
 /* Threads beside main, at least `least`. */
 static unsigned workers(const struct generator *g, unsigned least)
