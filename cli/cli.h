@@ -22,6 +22,7 @@ enum {
 
 int cmd_bench(int argc, char **argv);
 int cmd_explore(int argc, char **argv);
+int cmd_export(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);
 int cmd_list(int argc, char **argv);
 int cmd_minimize(int argc, char **argv);

@@ -16,6 +16,7 @@ static const struct {
 	{"explore", cmd_explore, "search the schedules of programs with threads"},
 	{"replay", cmd_replay, "run programs and recordings with every oracle"},
 	{"minimize", cmd_minimize, "make a failing program as small as it gets"},
+	{"export", cmd_export, "a failing program as standalone C, or as a .rep trace"},
 	{"show", cmd_show, "print a program or recording as text"},
 	{"record", cmd_record, "capture the allocator calls of a real program"},
 	{"bench", cmd_bench, "time and memory of allocators side by side"},

@@ -394,6 +394,9 @@ static bool make_simpler_value(struct program *candidate, size_t index, const vo
 /* Adds a number if it is smaller than the one that is there. */
 static void offer(struct slot *slot, uint64_t value)
 {
+	/* Between what is quick to fill and what no machine has, each try would take its time. */
+	if (slot->field <= FIELD_COUNT && slot->value >> 32 != 0 && value >> 22 != 0 && value >> 45 == 0)
+		return;
 	if (value < slot->value && slot->count < VALUES_MAX)
 		slot->simpler[slot->count++] = value;
 }
