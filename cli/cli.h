@@ -94,6 +94,9 @@ void cli_print_stacks(FILE *file, const char *executable, const struct run_recor
 /* Writes the results as one JUnit test suite: `results` is an array of report_json objects. Ends the process with status 2 if that fails. */
 void cli_write_junit(const char *path, const char *suite, const cJSON *results);
 
+/* Runs a program and writes the picture of its heap as one HTML page. `given` is an allocator or NULL: cli_allocator_of. */
+void cli_write_html(const char *file, const struct program *program, const char *given, const char *path);
+
 /* Writes JSON or ends the process with status 2. */
 void cli_write_json(const char *path, const cJSON *json);
 

@@ -7,15 +7,23 @@
 #include "cli.h"
 
 struct arguments {
-	const char *output;
-	bool bytes;
+	const char *output, *allocator;
+	bool bytes, html;
 };
+
+enum { OPTION_HTML = 256 };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
+	case 'a':
+		arguments->allocator = value;
+		return 0;
+	case OPTION_HTML:
+		arguments->html = true;
+		return 0;
 	case 'o':
 		arguments->output = value;
 		return 0;
@@ -46,6 +54,8 @@ int cmd_show(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{"to", 't', "FORMAT", 0, "text (the default) or bytes, as fuzzers take it", 0},
+		{"html", OPTION_HTML, NULL, 0, "Run it and write a picture of its heap as one HTML page", 0},
+		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the file says (--html)", 0},
 		{"output", 'o', "FILE", 0, "Write to FILE", 0},
 		{0},
 	};
@@ -65,6 +75,14 @@ int cmd_show(int argc, char **argv)
 		cli_die(STATUS_USAGE, "show takes one file: see heapstorm show --help");
 	program_init(&program);
 	cli_load(argv[first], &program, &format);
+	if (arguments.html) {
+		if (arguments.output == NULL || strcmp(arguments.output, "-") == 0)
+			cli_die(STATUS_USAGE, "show --html needs -o FILE for the page");
+		cli_check_writable(arguments.output);
+		cli_write_html(argv[first], &program, arguments.allocator, arguments.output);
+		program_destroy(&program);
+		return STATUS_CLEAN;
+	}
 	if (arguments.output != NULL && strcmp(arguments.output, "-") != 0) {
 		file = fopen(arguments.output, "w");
 		if (file == NULL)

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "event_log.h"
 #include "arena.h"
 #include "sanitizer.h"
 
@@ -220,6 +221,15 @@ static void put_block_back(struct caller *caller, uint32_t label, uint32_t index
 		caller->blocks.records[index].label = LABEL_NULL;
 }
 
+/* Drops the record of a block that is not live any more. */
+static void forget(struct caller *caller, uint32_t index)
+{
+	if (caller->log != NULL)
+		event_log_add(caller->log,
+			      (struct event){.kind = EVENT_DEATH, .id = caller->blocks.records[index].id});
+	blocks_forget(&caller->blocks, index);
+}
+
 static void bind_label(struct caller *caller, uint32_t label, uint32_t index)
 {
 	uint32_t *const entry = &caller->blocks.labels[label];
@@ -270,6 +280,16 @@ static bool take_result(struct caller *caller, const struct op *op, const struct
 			   caller->oracles, record, &caller->finding);
 	if (index == 0)
 		return fail(caller);
+	if (caller->log != NULL) {
+		const struct block *const block = &caller->blocks.records[index];
+
+		event_log_add(caller->log, (struct event){.kind = EVENT_BIRTH,
+							  .thread = block->thread,
+							  .op = block->op,
+							  .id = block->id,
+							  .address = (uintptr_t)block->address,
+							  .size = block->requested});
+	}
 	bind_label(caller, op->result, index);
 	return true;
 }
@@ -356,7 +376,7 @@ static bool realloc_block(struct caller *caller, const struct op *op, struct req
 		*outcome = OUTCOME_NULL;
 		if (request->size == 0 && !request->overflows &&
 		    allocator->contract.realloc_zero == REALLOC_ZERO_FREES) {
-			blocks_forget(blocks, old);
+			forget(caller, old);
 			bind_label(caller, op->result, 0);
 			return true;
 		}
@@ -377,7 +397,7 @@ static bool realloc_block(struct caller *caller, const struct op *op, struct req
 		blocks->records[old].address = before.address;
 		return fail(caller);
 	}
-	blocks_forget(blocks, old);
+	forget(caller, old);
 	return take_result(caller, op, request, address, error, outcome);
 }
 
@@ -431,7 +451,7 @@ bool caller_free(struct caller *caller, uint32_t index)
 	caller->allocator->free(address);
 	const int error = errno;
 
-	blocks_forget(blocks, index);
+	forget(caller, index);
 	return check_free_errno(caller, address, error);
 }
 

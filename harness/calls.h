@@ -31,6 +31,7 @@ struct caller {
 	struct os_mark *mark;              /* of the thread at work */
 	const struct scheduler *scheduler; /* NULL: none */
 	struct finding finding;
+	struct event_log *log; /* gets the births and deaths of blocks; NULL: none */
 	void (*fail)(struct caller *caller); /* reports `finding`; may end the process */
 };
 

@@ -18,6 +18,7 @@
 
 #include "arena.h"
 #include "calls.h"
+#include "event_log.h"
 #include "heap_check.h"
 #include "sanitizer.h"
 
@@ -422,6 +423,9 @@ static bool run_thread_ops(struct executor_thread *thread, bool ending)
 
 		record->op = i;
 		thread->op = i;
+		if (executor->call.log != NULL)
+			event_log_step(executor->call.log,
+				       executor->call.scheduler == NULL ? executor->call.allocator : NULL, thread->number, i);
 		if (executor->call.scheduler != NULL)
 			executor->call.scheduler->operation();
 		record->steps++;
@@ -487,6 +491,7 @@ static bool run_round(struct executor *executor)
 	};
 	struct heap_summary summary;
 
+	executor->call.log = executor->round == 0 ? executor->options->log : NULL;
 	memset(executor->events, 0, executor->event_limit * sizeof executor->events[0]);
 	executor->event_limit = 0;
 	for (size_t i = 0; i < executor->program->thread_count; i++)
@@ -507,6 +512,8 @@ static bool run_round(struct executor *executor)
 	if (executor->call.scheduler != NULL)
 		executor->call.scheduler->pause(true);
 	set_current(executor, &executor->threads[0]);
+	if (executor->call.log != NULL)
+		event_log_walk(executor->call.log, executor->call.allocator);
 	if (!check_quiet(executor, false, NULL))
 		return false;
 	/* In the second round, so that the first is the same with these checks and without. */

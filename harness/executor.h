@@ -64,9 +64,11 @@ struct run_options {
 	bool no_fork; /* fork does nothing: it takes milliseconds, more than all else of a small program */
 	unsigned fork_timeout_milliseconds; /* a child of a fork that takes longer hangs; 0: 5 s */
 	const struct scheduler *scheduler;  /* NULL: threads take turns at the operations that block */
+	struct event_log *log;              /* gets the first round's history; or NULL */
 	uint8_t *outcomes; /* of each operation, thread after thread; room for program_op_count(); or NULL */
 };
 
+struct event_log;
 struct executor;
 
 /*

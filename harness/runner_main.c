@@ -1,5 +1,6 @@
 /*
- * The process in which a program runs: runner-VARIANT [--deep] [--repeat N] [--batch] [--fork-timeout MS] ALLOCATOR FILE
+ * The process in which a program runs: runner-VARIANT [--deep] [--repeat N] [--batch] [--fork-timeout MS]
+ *     [--log FILE] [--walks N] ALLOCATOR FILE
  *
  * With --batch the file has many programs, each as its encoding (bytes.c) behind its length (32 bits); they run one after another until
  * one has a verdict, and record->candidate says which.
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event_log.h"
 #include "executor.h"
 #include "sanitizer.h"
 #include "supervisor.h"
@@ -75,6 +77,9 @@ int main(int argc, char **argv)
 	char message[512];
 	unsigned long repeat = 1;
 	bool batch = false;
+	const char *log_path = NULL;
+	size_t walks = 0;
+	struct event_log log;
 	int at = 1;
 
 	for (; at < argc && argv[at][0] == '-'; at++) {
@@ -84,6 +89,10 @@ int main(int argc, char **argv)
 			repeat = strtoul(argv[++at], NULL, 10);
 		else if (strcmp(argv[at], "--batch") == 0)
 			batch = true;
+		else if (strcmp(argv[at], "--log") == 0 && at + 1 < argc)
+			log_path = argv[++at];
+		else if (strcmp(argv[at], "--walks") == 0 && at + 1 < argc)
+			walks = strtoul(argv[++at], NULL, 10);
 		else if (strcmp(argv[at], "--fork-timeout") == 0 && at + 1 < argc)
 			options.fork_timeout_milliseconds = (unsigned)strtoul(argv[++at], NULL, 10);
 		else
@@ -99,6 +108,13 @@ int main(int argc, char **argv)
 	    !subject_open(argv[at], &subject, message, sizeof message)) {
 		fprintf(stderr, "heapstorm: %s\n", message);
 		return 2;
+	}
+	if (log_path != NULL) {
+		if (!event_log_open(log_path, program_op_count(&program), walks, &log)) {
+			perror(log_path);
+			return 3;
+		}
+		options.log = &log;
 	}
 	executor = executor_create(record);
 	if (executor == NULL) {
