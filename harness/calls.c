@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "event_log.h"
 #include "arena.h"
+#include "event_log.h"
 #include "sanitizer.h"
 
 /* A value that no call sets: what is left of it was not touched. */
