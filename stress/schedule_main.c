@@ -28,21 +28,6 @@ static void on_interrupt(int number)
 	interrupted = 1;
 }
 
-/* The share of each strategy: most bugs need one or two switches, some need an order of many. */
-static void choose_strategy(uint64_t run, struct schedule_options *options)
-{
-	static const struct {
-		enum schedule_strategy strategy;
-		unsigned depth;
-	} turns[] = {
-		{STRATEGY_RANDOM, 0}, {STRATEGY_PCT, 2}, {STRATEGY_SURW, 0}, {STRATEGY_PCT, 3},
-		{STRATEGY_POS, 0},    {STRATEGY_PCT, 1}, {STRATEGY_SURW, 0}, {STRATEGY_RANDOM, 0},
-	};
-
-	options->strategy = turns[run % 8].strategy;
-	options->depth = turns[run % 8].depth;
-}
-
 int main(int argc, char **argv)
 {
 	static struct program program;
@@ -109,7 +94,7 @@ int main(int argc, char **argv)
 	for (uint64_t run = 0; run < runs && !interrupted; run++) {
 		schedule_options.seed = seed + run;
 		if (mix)
-			choose_strategy(run, &schedule_options);
+			schedule_mix(run, &schedule_options);
 		if (executor_run(executor, &subject, &program, &options) != VERDICT_CLEAN)
 			_Exit(1);
 		/* The same schedule has to be the same run. */

@@ -15,7 +15,6 @@
 
 #define POINTS_MAX_DEFAULT 2000000
 #define STACK_SIZE ((size_t)256 << 10)
-#define SPINS_MAX 4 /* so many equal loads in a row are a loop that waits */
 
 struct schedule schedule;
 __thread struct thread *schedule_self __attribute__((tls_model("initial-exec")));
@@ -138,11 +137,21 @@ static void look_at_waits(void)
 			set_state(&schedule.threads[i], STATE_READY);
 }
 
-struct thread *schedule_lowest_ready(void)
+struct thread *schedule_usual(struct thread *thread, bool blocked)
 {
-	for (uint32_t i = 0; i < schedule.thread_count; i++)
-		if (schedule.threads[i].state == STATE_READY)
-			return &schedule.threads[i];
+	uint32_t number = 0;
+
+	if (!blocked)
+		return thread;
+	/* Of three, two that yield to each other would leave out the one that they wait for: the next in the circle. */
+	if (thread->state == STATE_BLOCKED && thread->waits_for == NULL)
+		number = thread->number;
+	for (uint32_t i = 0; i < schedule.thread_count; i++, number++) {
+		if (number == schedule.thread_count)
+			number = 0;
+		if (schedule.threads[number].state == STATE_READY)
+			return &schedule.threads[number];
+	}
 	return NULL;
 }
 
@@ -197,7 +206,7 @@ static void count_point(struct thread *thread, enum point_kind kind, const void 
 /* The default: go on, and the lowest where that cannot be. What the strategy wants beyond that is an entry of the list. */
 static struct thread *choose(struct thread *thread, bool blocked)
 {
-	struct thread *const usual = blocked ? schedule_lowest_ready() : thread;
+	struct thread *const usual = schedule_usual(thread, blocked);
 	struct thread *target;
 
 	if (schedule.record->preemption_count == RUN_PREEMPTIONS_MAX)

@@ -48,6 +48,7 @@ struct thread {
 	const void *spin_pc, *spin_address;
 	uint64_t spin_value;
 	unsigned spins;
+	unsigned idle; /* atomic accesses that changed nothing, in a row */
 
 	struct clock clock;
 	struct clock relaxed_seen; /* releases seen by relaxed loads: an acquire fence takes them in */
@@ -117,7 +118,8 @@ void strategy_thread(struct thread *thread);
 /* Who runs next, `thread` itself if it can go on. At least one thread is READY. */
 struct thread *strategy_choose(struct thread *thread, bool blocked);
 void strategy_executed(struct thread *thread);
-struct thread *schedule_lowest_ready(void);
+/* Who runs without a strategy. */
+struct thread *schedule_usual(struct thread *thread, bool blocked);
 
 /* ---- race.c ---- */
 

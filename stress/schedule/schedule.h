@@ -10,7 +10,7 @@
  * or their order cannot matter.
  *
  * At a point the thread goes on, unless the schedule says that another one runs in its place. A thread that blocks or ends gives way
- * to the lowest one that can run. So a list of exceptions, each (thread, point, target), is the whole schedule; every strategy
+ * to the lowest one that can run, one that yields to the next one in the circle of their numbers. So a list of exceptions, each (thread, point, target), is the whole schedule; every strategy
  * writes that list as it goes, so that a run can be had again from a file.
  *
  * Nothing here allocates memory, and no decision depends on an address: with the same program and schedule, a run is the same in any
@@ -42,6 +42,11 @@ enum schedule_strategy {
 
 const char *schedule_strategy_name(enum schedule_strategy strategy); /* "none", "random", ... */
 bool schedule_strategy_from_name(const char *name, enum schedule_strategy *strategy);
+
+struct schedule_options;
+
+/* Sets strategy and depth for run number `run` of a campaign that takes the random strategies in turn. */
+void schedule_mix(uint64_t run, struct schedule_options *options);
 
 #define SCHEDULE_FEEDBACK 65536
 

@@ -6,6 +6,7 @@
 
 #define OBJECTS_MAX 1024 /* shared objects that SURW chooses from; a power of two */
 #define PCT_CHANGES_MAX 16
+#define LOW_PRIORITY (UINT64_C(1) << 62)
 
 static const char *const names[STRATEGIES] = {"none", "file", "random", "pct", "surw", "pos"};
 
@@ -22,6 +23,21 @@ bool schedule_strategy_from_name(const char *name, enum schedule_strategy *strat
 			return true;
 		}
 	return false;
+}
+
+void schedule_mix(uint64_t run, struct schedule_options *options)
+{
+	/* Most bugs need one or two switches, some need an order of many. */
+	static const struct {
+		enum schedule_strategy strategy;
+		unsigned depth;
+	} turns[] = {
+		{STRATEGY_RANDOM, 0}, {STRATEGY_PCT, 2}, {STRATEGY_SURW, 0}, {STRATEGY_PCT, 3},
+		{STRATEGY_POS, 0},    {STRATEGY_PCT, 1}, {STRATEGY_SURW, 0}, {STRATEGY_RANDOM, 0},
+	};
+
+	options->strategy = turns[run % 8].strategy;
+	options->depth = turns[run % 8].depth;
 }
 
 static uint64_t state; /* of the random numbers of this run */
@@ -120,7 +136,8 @@ static struct thread *choose_random(struct thread *thread, bool blocked)
 
 /* ---- PCT ---- */
 
-static uint64_t changes[PCT_CHANGES_MAX]; /* points of the run at which the running thread falls behind all others */
+/* Points of the run at which the running thread falls behind all others. Which of two that fell is the lower one is random: the first drawn. */
+static uint64_t changes[PCT_CHANGES_MAX];
 static unsigned change_count;
 static uint64_t low_priority;
 
@@ -141,7 +158,7 @@ static struct thread *choose_pct(struct thread *thread, bool blocked)
 {
 	for (unsigned i = 0; i < change_count; i++)
 		if (changes[i] == schedule.points)
-			thread->priority = low_priority--;
+			thread->priority = LOW_PRIORITY + 1 + i;
 	/* One that yields would be chosen again and again. */
 	if (blocked && thread->state == STATE_BLOCKED && thread->waits_for == NULL)
 		thread->priority = low_priority--;
@@ -161,7 +178,8 @@ static struct thread *choose_pos(struct thread *thread, bool blocked)
 
 /*
  * Of the objects that at least two threads accessed in the run before, one is chosen; the orders of the accesses to it by different threads
- * are drawn uniformly: the next one is by thread t with a chance in proportion to how many of them t still has before it.
+ * are drawn uniformly: the next one is by thread t with a chance in proportion to how many of them t still has before it. The other
+ * threads run until they stand before such an access and wait there for their turn.
  */
 static struct shared_object {
 	uint64_t object; /* portable; 0: empty */
@@ -171,7 +189,8 @@ static struct shared_object {
 static unsigned collecting; /* which of the two this run fills in */
 static uint64_t chosen_object;
 static uint32_t remaining[SCHEDULE_THREADS_MAX];
-static struct thread *intended;
+#define NOBODY UINT32_MAX
+static uint32_t intended; /* the thread whose turn it is */
 
 static struct shared_object *find_object(struct shared_object *table, uint64_t object)
 {
@@ -219,52 +238,77 @@ static void begin_surw(void)
 		remaining[i] = chosen != NULL ? chosen->counts[i] : 0;
 	collecting ^= 1;
 	memset(objects[collecting], 0, sizeof objects[collecting]);
-	intended = NULL;
+	intended = NOBODY;
 }
 
+/*
+ * Whose access to the object is next. Threads that are yet to be started count as well: otherwise those that are started first would also
+ * always come first.
+ */
 static void intend(void)
 {
 	uint64_t total = 0, ticket;
 
-	intended = NULL;
-	for (uint32_t i = 0; i < schedule.thread_count; i++)
-		if (schedule.threads[i].state != STATE_ENDED)
-			total += remaining[i];
+	intended = NOBODY;
+	for (uint32_t i = 0; i < SCHEDULE_THREADS_MAX; i++) {
+		if (i < schedule.thread_count && schedule.threads[i].state == STATE_ENDED)
+			remaining[i] = 0;
+		total += remaining[i];
+	}
 	if (total == 0)
 		return;
 	ticket = draw_below(total);
+	for (intended = 0; ticket >= remaining[intended]; intended++)
+		ticket -= remaining[intended];
+}
+
+/* It stands before an access to the object, and it is not its turn. */
+static bool parked(const struct thread *thread)
+{
+	return thread->object != NULL && thread->number != intended && intended != NOBODY &&
+	       race_portable_address(thread->object) == chosen_object;
+}
+
+static struct thread *random_not_parked(const struct thread *without)
+{
+	struct thread *chosen = NULL;
+	uint64_t seen = 0;
+
 	for (uint32_t i = 0; i < schedule.thread_count; i++) {
-		if (schedule.threads[i].state == STATE_ENDED)
-			continue;
-		if (ticket < remaining[i]) {
-			intended = &schedule.threads[i];
-			return;
-		}
-		ticket -= remaining[i];
+		struct thread *const thread = &schedule.threads[i];
+
+		if (thread->state == STATE_READY && thread != without && !parked(thread) && draw_below(++seen) == 0)
+			chosen = thread;
 	}
+	return chosen;
 }
 
 static struct thread *choose_surw(struct thread *thread, bool blocked)
 {
-	const bool interesting =
-		thread->object != NULL && chosen_object != 0 && race_portable_address(thread->object) == chosen_object;
+	struct thread *chosen;
 
 	if (chosen_object == 0)
 		return choose_random(thread, blocked);
-	if (intended == NULL || intended->state == STATE_ENDED || intended->state == STATE_UNUSED)
+	if (intended == NOBODY || (intended < schedule.thread_count && schedule.threads[intended].state == STATE_ENDED))
 		intend();
-	if (blocked)
-		return intended != NULL && intended->state == STATE_READY ? intended : random_ready(NULL);
-	if (!interesting)
-		return thread;
-	if (thread == intended || intended == NULL) {
-		if (remaining[thread->number] > 0)
-			remaining[thread->number]--;
-		intend();
-		return thread;
+	if (!blocked && !parked(thread)) {
+		/* Accesses to other objects take no turns, but any of them may come first. */
+		chosen = draw_below(switch_once_in) == 0 ? random_not_parked(thread) : NULL;
+		return chosen != NULL ? chosen : thread;
 	}
-	/* Not its turn: the intended one, or others that may be what that one waits for. */
-	return intended->state == STATE_READY ? intended : random_ready(thread);
+	chosen = random_not_parked(NULL);
+	/* The intended one waits for one of those that are parked. */
+	return chosen != NULL ? chosen : random_ready(NULL);
+}
+
+/* An access takes the turn of its thread, also if it was let through out of turn. */
+static void executed_surw(struct thread *thread)
+{
+	if (thread->object == NULL || chosen_object == 0 || race_portable_address(thread->object) != chosen_object)
+		return;
+	if (remaining[thread->number] > 0)
+		remaining[thread->number]--;
+	intend();
 }
 
 /* ---- All ---- */
@@ -275,7 +319,7 @@ void strategy_begin(void)
 	state = schedule.options.seed * UINT64_C(0xd1342543de82ef95) + 1;
 	switch_once_in = UINT64_C(2) << draw_below(7);
 	change_count = 0;
-	low_priority = SCHEDULE_THREADS_MAX * 1024;
+	low_priority = LOW_PRIORITY;
 	if (schedule.options.strategy == STRATEGY_PCT) {
 		unsigned wanted = schedule.options.depth > 0 ? schedule.options.depth - 1 : 0;
 
@@ -298,7 +342,7 @@ void strategy_thread(struct thread *thread)
 
 struct thread *strategy_choose(struct thread *thread, bool blocked)
 {
-	struct thread *const usual = blocked ? schedule_lowest_ready() : thread;
+	struct thread *const usual = schedule_usual(thread, blocked);
 
 	switch (schedule.options.strategy) {
 	case STRATEGY_FILE:
@@ -318,8 +362,10 @@ struct thread *strategy_choose(struct thread *thread, bool blocked)
 
 void strategy_executed(struct thread *thread)
 {
-	if (schedule.options.strategy == STRATEGY_SURW)
+	if (schedule.options.strategy == STRATEGY_SURW) {
 		count_access(thread);
+		executed_surw(thread);
+	}
 	if (schedule.options.strategy != STRATEGY_POS || thread->object == NULL)
 		return;
 	/* What was done is in the past: all that raced with it draws anew. */
