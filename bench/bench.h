@@ -13,6 +13,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "workloads/steps.h"
+
 #define BENCH_PEERS_MAX 16
 #define BENCH_WORKLOADS_MAX 80
 #define BENCH_ROUNDS_MAX 31
@@ -101,13 +103,24 @@ void bench_measure(const struct bench_paths *paths, const struct bench_workload 
 /* Instructions of a malloc and a free of 32 B, as callgrind counts them; NAN and a reason if that cannot be. */
 double bench_instructions(const struct bench_paths *paths, const struct bench_peer *peer, char *why, size_t why_size);
 
+/* Of BENCH_SECTION_CALLS turns each. Instructions include those of the loop. */
+struct bench_steps {
+	uint64_t instructions[BENCH_SECTIONS], locked[BENCH_SECTIONS];
+};
+
+/* Counts by single steps, steps.c: takes seconds. False: `why` says what is in the way. */
+bool bench_step(const struct bench_paths *paths, const struct bench_peer *peer, struct bench_steps *steps, char *why,
+		size_t why_size);
+
 /* ---- Results, results.c ---- */
 
 struct bench_results {
 	struct bench_peer peers[BENCH_PEERS_MAX];
 	struct bench_workload workloads[BENCH_WORKLOADS_MAX];
-	struct bench_cell (*cells)[BENCH_PEERS_MAX];  /* of each workload */
-	double instructions[BENCH_PEERS_MAX];         /* NAN where not counted */
+	struct bench_cell (*cells)[BENCH_PEERS_MAX]; /* of each workload */
+	double instructions[BENCH_PEERS_MAX];        /* NAN where not counted */
+	struct bench_steps steps[BENCH_PEERS_MAX];
+	bool stepped[BENCH_PEERS_MAX];
 	size_t peer_count, workload_count, reference; /* the peer that ratios refer to */
 	unsigned rounds;
 	double share;
@@ -130,6 +143,9 @@ void bench_print_table(FILE *file, const struct bench_results *results, enum ben
 
 /* One line an allocator. */
 void bench_print_summary(FILE *file, const struct bench_results *results);
+
+/* Locked instructions and instructions per call, where any were counted. */
+void bench_print_steps(FILE *file, const struct bench_results *results);
 
 cJSON *bench_json(const struct bench_results *results);
 

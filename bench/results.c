@@ -192,6 +192,35 @@ void bench_print_summary(FILE *file, const struct bench_results *results)
 	}
 }
 
+static const char *const section_names[BENCH_SECTIONS] = {"own_pair", "own_live", "remote_free", "after_remote"};
+
+void bench_print_steps(FILE *file, const struct bench_results *results)
+{
+	bool any = false;
+
+	for (size_t p = 0; p < results->peer_count; p++)
+		any = any || results->stepped[p];
+	if (!any)
+		return;
+	fprintf(file,
+		"\nLocked instructions, and all instructions with those of the loop, counted by single steps:\n"
+		"  pair    malloc and free of 32 B           remote  free of a block that another thread made\n"
+		"  live    the same in a random live set     after   malloc by a thread whose blocks another freed\n"
+		"%-14s %14s %14s %14s %14s\n",
+		"", "pair", "live", "remote", "after");
+	for (size_t p = 0; p < results->peer_count; p++) {
+		fprintf(file, "%-14s", results->peers[p].name);
+		for (int s = 0; s < BENCH_SECTIONS; s++) {
+			if (results->stepped[p])
+				fprintf(file, " %6.3f %7.0f", (double)results->steps[p].locked[s] / BENCH_SECTION_CALLS,
+					(double)results->steps[p].instructions[s] / BENCH_SECTION_CALLS);
+			else
+				fprintf(file, " %6s %7s", "-", "-");
+		}
+		fprintf(file, "\n");
+	}
+}
+
 static void add_number(cJSON *object, const char *name, double value)
 {
 	if (isnan(value))
@@ -246,6 +275,15 @@ cJSON *bench_json(const struct bench_results *results)
 		cJSON_AddStringToObject(one, "name", results->peers[p].name);
 		cJSON_AddStringToObject(one, "library", results->peers[p].library);
 		add_number(one, "instructions", results->instructions[p]);
+		for (int kind = 0; kind < 2 && results->stepped[p]; kind++) {
+			const uint64_t *const counts =
+				kind == 0 ? results->steps[p].locked : results->steps[p].instructions;
+			cJSON *const sections =
+				cJSON_AddObjectToObject(one, kind == 0 ? "locked" : "instructions_with_loop");
+
+			for (int s = 0; s < BENCH_SECTIONS; s++)
+				add_number(sections, section_names[s], (double)counts[s] / BENCH_SECTION_CALLS);
+		}
 		for (int m = 0; m < BENCH_METRICS; m++)
 			add_number(means, bench_metric_names[m], bench_geomean(results, p, (enum bench_metric)m));
 		cJSON_AddItemToObject(one, "geomean", means);

@@ -208,7 +208,7 @@ static void prepare(struct bench_results *results, const struct bench_paths *pat
 	results->workload_count = kept;
 }
 
-static void count_instructions(struct bench_results *results, const struct bench_paths *paths)
+static void count_instructions(struct bench_results *results, const struct bench_paths *paths, bool steps)
 {
 	char why[256];
 
@@ -220,6 +220,14 @@ static void count_instructions(struct bench_results *results, const struct bench
 			printf("skipped: instructions of %s: %s\n", results->peers[p].name, why);
 			if (strstr(why, "valgrind is not installed") != NULL)
 				break;
+		}
+	}
+	for (size_t p = 0; steps && p < results->peer_count && !cli_interrupted; p++) {
+		progress("counts locked instructions: %s", results->peers[p].name);
+		results->stepped[p] = bench_step(paths, &results->peers[p], &results->steps[p], why, sizeof why);
+		if (!results->stepped[p]) {
+			progress("");
+			printf("skipped: locked instructions of %s: %s\n", results->peers[p].name, why);
 		}
 	}
 	progress("");
@@ -262,6 +270,7 @@ static void print(const struct bench_results *results, const struct arguments *a
 	for (int m = 0; m < BENCH_METRICS; m++)
 		if (arguments->all_metrics || m == BENCH_CPU || m == BENCH_PEAK || m == BENCH_AFTER)
 			bench_print_table(stdout, results, (enum bench_metric)m, arguments->absolute);
+	bench_print_steps(stdout, results);
 	bench_print_summary(stdout, results);
 	for (size_t w = 0; w < results->workload_count; w++)
 		for (size_t p = 0; p < results->peer_count; p++)
@@ -276,7 +285,7 @@ int cmd_bench(int argc, char **argv)
 		{"workload", OPTION_WORKLOAD, "NAME", 0,
 		 "Only this one, or those that begin with NAME-; may be repeated", 0},
 		{"rounds", OPTION_ROUNDS, "N", 0, "Rounds, of which the median counts (default 3)", 0},
-		{"quick", OPTION_QUICK, NULL, 0, "One round with half of the work", 0},
+		{"quick", OPTION_QUICK, NULL, 0, "One round with half of the work, without locked instructions", 0},
 		{"share", OPTION_SHARE, "X", 0, "Do X times the work (default 1)", 0},
 		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Stop a process after TIME (default 30s)", 0},
 		{"all", OPTION_ALL, NULL, 0,
@@ -356,7 +365,7 @@ int cmd_bench(int argc, char **argv)
 	for (size_t p = 0; p < results.peer_count; p++)
 		results.instructions[p] = NAN;
 	if (arguments.instructions)
-		count_instructions(&results, &paths);
+		count_instructions(&results, &paths, !arguments.quick);
 	measure(&results, &paths, arguments.timeout);
 	if (cli_interrupted) {
 		progress("");

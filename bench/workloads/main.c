@@ -156,7 +156,7 @@ void measure_after(void)
 static const struct workload *find(const char *name, const char **argument)
 {
 	static const struct workload *const lists[] = {workloads_single, workloads_threads, workloads_memory,
-						       workloads_replay};
+						       workloads_replay, workloads_steps};
 
 	for (size_t list = 0; list < sizeof lists / sizeof lists[0]; list++) {
 		for (const struct workload *w = lists[list]; w->name != NULL; w++) {

@@ -15,7 +15,8 @@ struct workload {
 	uint64_t (*run)(double share, const char *argument);
 };
 
-extern const struct workload workloads_single[], workloads_threads[], workloads_memory[], workloads_replay[];
+extern const struct workload workloads_single[], workloads_threads[], workloads_memory[], workloads_replay[],
+	workloads_steps[];
 
 /* At least 1. */
 static inline uint64_t share_of(double share, uint64_t count)

@@ -58,6 +58,15 @@ else
 	says out 'valgrind is not installed'
 fi
 
+# A thread's own blocks need no locked instruction in mem_alloc_2.0; libc, which locks when another thread's block is freed, shows that they are seen.
+if grep -q '^Locked instructions' "$work/out"; then
+	json pairs.json "j['allocators'][2]['locked']['own_pair'] == 0"
+	json pairs.json "j['allocators'][0]['locked']['remote_free'] > 0.5"
+	json pairs.json "all(a['instructions_with_loop']['own_pair'] > 10 for a in j['allocators'])"
+else
+	says out '^skipped: locked instructions of libc: '
+fi
+
 # The medians are those of the rounds.
 expect 0 "$heapstorm" bench --no-instructions --rounds 3 --share 0.001 --workload larson --json larson.json libc
 json larson.json "j['results'][0]['wall_s'] == sorted(r['wall_s'] for r in j['results'][0]['rounds'])[1]"
