@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Finds planted bugs, minimizes each and prints the table of docs/planted.md.
+"""Finds planted bugs, minimizes each and prints the table of docs/failures.md.
 
 minimize.py [--build DIRECTORY] [--budget SECONDS] [--keep FOLDER] [BUG...]
 
