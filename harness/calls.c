@@ -582,7 +582,7 @@ bool caller_fork(struct caller *caller, unsigned timeout_milliseconds, void (*in
 		ended = waitpid(child, &status, WNOHANG);
 		if (ended == 0)
 			nanosleep(&pause, NULL);
-		caller->record->steps++; /* this wait has a limit of its own */
+		__atomic_fetch_add(caller->steps, 1, __ATOMIC_RELAXED); /* this wait has a limit of its own */
 	}
 	if (ended == 0) {
 		kill(child, SIGKILL);

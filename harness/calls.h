@@ -28,6 +28,7 @@ struct caller {
 	const uint8_t *shared;
 	bool arena; /* OS calls are counted */
 	bool failed;
+	uint64_t *steps;                   /* of the record that a supervisor looks at */
 	struct os_mark *mark;              /* of the thread at work */
 	const struct scheduler *scheduler; /* NULL: none */
 	struct finding finding;

@@ -77,6 +77,7 @@ struct executor *executor_create(struct run_record *record)
 		return NULL;
 	executor->call.record = record;
 	executor->call.fail = on_failure;
+	executor->call.steps = &record->steps;
 	record->magic = RUN_RECORD_MAGIC;
 	record->size = sizeof *record;
 	for (uint32_t i = 0; i < PROGRAM_THREADS_MAX; i++) {

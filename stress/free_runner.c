@@ -21,7 +21,7 @@
 #define PLATEAU_PASSES 192
 
 #define FORK_PASSES 3 /* forks cost milliseconds: only so many passes have them */
-#define FORK_TIMEOUT_MILLISECONDS 20000
+#define FORK_TIMEOUT_MILLISECONDS 10000
 
 #define STEPS_TOLD 64             /* operations between two signs of life */
 #define WAIT_NANOSECONDS 10000000 /* then it is looked whether anybody can go on */
@@ -308,6 +308,7 @@ static void begin_worker(struct worker *worker)
 	worker->call.arena = runner->quiet.arena;
 	worker->call.shared = runner->shared;
 	worker->call.fail = on_failure;
+	worker->call.steps = &runner->record->steps;
 	worker->call.mark = &worker->mark;
 	blocks_share(&worker->call.blocks, &runner->quiet.blocks,
 		     ((uint64_t)worker->number << 48) + ((uint64_t)(runner->pass & 0xffff) << 32) + 1);
