@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "generator.h"
 #include "report.h"
 #include "supervisor.h"
 
 #define CONFIRMATIONS 2 /* fresh processes in which a failure has to come again, at the same point */
 
 struct arguments {
-	const char *allocator, *strategy, *out, *runs, *seed, *json, *junit, *runner;
+	const char *allocator, *strategy, *out, *runs, *seed, *json, *junit, *runner, *scenario, *threads;
 	double budget, timeout;
 };
 
@@ -27,8 +28,10 @@ enum {
 	OPTION_OUT,
 	OPTION_RUNNER,
 	OPTION_RUNS,
+	OPTION_SCENARIO,
 	OPTION_SEED,
 	OPTION_STRATEGY,
+	OPTION_THREADS,
 	OPTION_TIMEOUT,
 };
 
@@ -58,6 +61,15 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	case OPTION_RUNS:
 		cli_number(value, "--runs", 1, UINT64_MAX);
 		arguments->runs = value;
+		return 0;
+	case OPTION_SCENARIO:
+		if (scenario_find(value) == NULL)
+			cli_die(STATUS_USAGE, "--scenario %s: no scenario has that name: see heapstorm list", value);
+		arguments->scenario = value;
+		return 0;
+	case OPTION_THREADS:
+		cli_number(value, "--threads", 1, STRESS_THREADS_MAX);
+		arguments->threads = value;
 		return 0;
 	case OPTION_SEED:
 		cli_number(value, "--seed", 0, UINT64_MAX);
@@ -98,7 +110,7 @@ static void find_runner(const struct arguments *arguments, char *path, size_t si
 		cli_runner_path("sched", path, size);
 }
 
-/* Runs one process to its end. */
+/* Runs one process to its end. `file` NULL: it makes the programs. */
 static void run(const struct arguments *arguments, const char *allocator, const char *file, const char *strategy,
 		double budget, struct supervised *result)
 {
@@ -111,6 +123,10 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 			(char *)arguments->seed,
 			"--runs",
 			(char *)(file_alone ? "1" : arguments->runs),
+			"--scenario",
+			(char *)arguments->scenario,
+			"--threads",
+			(char *)arguments->threads,
 			(char *)allocator,
 			(char *)file,
 			NULL};
@@ -206,8 +222,11 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	run(arguments, allocator, file, arguments->strategy, budget, &result);
 	verdict = result.record->verdict.kind;
 	report_add(total, result.record);
-	printf("%-25.25s %-14s %9" PRIu64 " schedules %6.0f/s  %s\n", cli_base_name(file), allocator,
-	       result.record->programs, (double)result.record->programs / (cli_now() - start), verdict_name(verdict));
+	if (file == NULL)
+		program_decode(result.record->input, result.record->input_size, program);
+	printf("%-25.25s %-14s %9" PRIu64 " schedules %6.0f/s  %s\n",
+	       file != NULL ? cli_base_name(file) : arguments->scenario, allocator, result.record->programs,
+	       (double)result.record->programs / (cli_now() - start), verdict_name(verdict));
 	if (verdict != VERDICT_CLEAN) {
 		report_print(stdout, program, result.record, NULL);
 		find_runner(arguments, runner, sizeof runner);
@@ -229,7 +248,9 @@ int cmd_explore(int argc, char **argv)
 	static const struct argp_option options[] = {
 		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the files say (default: mem_alloc_2.0)", 0},
 		{"strategy", OPTION_STRATEGY, "NAME", 0, "mix (the default), none, random, pct, surw or pos", 0},
-		{"runs", OPTION_RUNS, "N", 0, "Schedules of each program (default 10000)", 0},
+		{"scenario", OPTION_SCENARIO, "NAME", 0, "Without a file: kind of the programs (default mixed)", 0},
+		{"threads", OPTION_THREADS, "N", 0, "Without a file: threads of the programs (default 3)", 0},
+		{"runs", OPTION_RUNS, "N", 0, "Schedules of each file, or of all programs (default 10000)", 0},
 		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, shared by the programs", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the first schedule (default 1)", 0},
 		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
@@ -242,26 +263,35 @@ int cmd_explore(int argc, char **argv)
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
-		.args_doc = "FILE...",
-		.doc = "Runs programs with threads under many schedules, one thread at a time, and keeps the schedule "
+		.args_doc = "[ALLOCATOR | FILE...]",
+		.doc = "Runs programs with threads (those of the files, or random ones) under many schedules, one "
+		       "thread at a time, and keeps the schedule "
 		       "of what "
 		       "fails in a file that replays."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
-	struct arguments arguments = {
-		.strategy = "mix", .out = "heapstorm-failures", .runs = "10000", .seed = "1", .timeout = 10};
+	struct arguments arguments = {.strategy = "mix",
+				      .scenario = scenarios[0].name,
+				      .threads = "3",
+				      .out = "heapstorm-failures",
+				      .runs = "10000",
+				      .seed = "1",
+				      .timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
-	const int files = argc - first;
+	int files = argc - first;
 	static struct run_record total;
 	enum verdict_kind worst = VERDICT_CLEAN;
 	cJSON *const results = cJSON_CreateArray();
 	struct program program;
 	enum program_format format;
 
-	if (files < 1)
-		cli_die(STATUS_USAGE, "explore takes at least one file: see heapstorm explore --help");
+	/* One word that is no file names an allocator. */
+	if (files == 1 && arguments.allocator == NULL && access(argv[first], F_OK) != 0) {
+		arguments.allocator = argv[first];
+		files = 0;
+	}
 	if (arguments.allocator != NULL)
-		cli_check_allocator(arguments.allocator, "--allocator");
+		cli_check_allocator(arguments.allocator, "explore");
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);
 	cli_check_folder(arguments.out);
@@ -277,6 +307,10 @@ int cmd_explore(int argc, char **argv)
 
 		if (worst == VERDICT_CLEAN)
 			worst = verdict;
+	}
+	if (files == 0) {
+		program_clear(&program);
+		worst = explore_file(&arguments, NULL, &program, arguments.budget, &total, results);
 	}
 	program_destroy(&program);
 	cli_write_json(arguments.json, results);

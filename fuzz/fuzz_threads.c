@@ -72,7 +72,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	char message[256];
 
 	(void)argc, (void)argv;
-	if (!subject_open(chosen != NULL && *chosen != '\0' ? chosen : "mem_alloc_2.0", &subject, message, sizeof message)) {
+	if (!subject_open(chosen != NULL && *chosen != '\0' ? chosen : "mem_alloc_2.0", &subject, message,
+			  sizeof message)) {
 		fprintf(stderr, "heapstorm: HEAPSTORM_ALLOCATORS: %s\n", message);
 		exit(2);
 	}
@@ -143,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	options.no_fork = (choice >> 8 & FORK_MASK) != 0;
 	/* Those strategies that look at nothing but the seed: an input does the same alone as after a million others. */
 	schedule_options.strategy = program.preemption_count > 0 ? STRATEGY_FILE
-				    : (choice & 1) != 0		 ? STRATEGY_RANDOM
+				    : (choice & 1) != 0          ? STRATEGY_RANDOM
 								 : STRATEGY_POS;
 	schedule_options.seed = choice;
 	schedule_options.list = program.schedule;

@@ -196,8 +196,8 @@ const struct scenario *scenario_find(const char *name)
 	return NULL;
 }
 
-void generate_round(const struct scenario *scenario, uint64_t seed, uint64_t round, unsigned threads,
-		    struct program *program)
+static void generate(const struct scenario *scenario, uint64_t seed, uint64_t round, unsigned threads, bool small,
+		     struct program *program)
 {
 	static const size_t limits[] = {512, 512, 4096, 4096, 40000, 300000, 2 << 20};
 	static struct generator generator;
@@ -211,9 +211,9 @@ void generate_round(const struct scenario *scenario, uint64_t seed, uint64_t rou
 	generator.random = generator_random(&generator) ^ round;
 	generator.random = generator_random(&generator);
 	generator.size_limit = limits[generator_below(&generator, sizeof limits / sizeof limits[0])];
-	generator.operations = (size_t)64 << generator_below(&generator, 5);
-	generator.slots = 2 + (unsigned)generator_below(&generator, SLOTS_MAX - 1);
-	generator.shared = 1 + (unsigned)generator_below(&generator, 64);
+	generator.operations = (size_t)(small ? 4 : 64) << generator_below(&generator, small ? 3 : 5);
+	generator.slots = 2 + (unsigned)generator_below(&generator, small ? 8 : SLOTS_MAX - 1);
+	generator.shared = 1 + (unsigned)generator_below(&generator, small ? 8 : 64);
 	generator.weights = (struct weights){
 		.make = {12, 2, 1, 1, 1, 1, 1},
 		.release = 16,
@@ -223,4 +223,16 @@ void generate_round(const struct scenario *scenario, uint64_t seed, uint64_t rou
 		.usable = 1,
 	};
 	scenario->generate(&generator);
+}
+
+void generate_round(const struct scenario *scenario, uint64_t seed, uint64_t round, unsigned threads,
+		    struct program *program)
+{
+	generate(scenario, seed, round, threads, false, program);
+}
+
+void generate_small_round(const struct scenario *scenario, uint64_t seed, uint64_t round, unsigned threads,
+			  struct program *program)
+{
+	generate(scenario, seed, round, threads, true, program);
 }

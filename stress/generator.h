@@ -31,6 +31,10 @@ const struct scenario *scenario_find(const char *name);
 void generate_round(const struct scenario *scenario, uint64_t seed, uint64_t round, unsigned threads,
 		    struct program *program);
 
+/* The same with a few operations for each thread, so that many orders of them can be tried. */
+void generate_small_round(const struct scenario *scenario, uint64_t seed, uint64_t round, unsigned threads,
+			  struct program *program);
+
 /* ---- For scenarios ---- */
 
 #define SLOTS_MAX 128 /* private labels of a thread */

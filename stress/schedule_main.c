@@ -1,10 +1,12 @@
 /*
- * The process in which programs run under a chosen schedule: runner-sched [options] ALLOCATOR FILE
+ * The process in which programs run under a chosen schedule: runner-sched [options] ALLOCATOR [FILE]
  *
  *   --strategy NAME  none, file (the schedule of FILE), random, pct, surw, pos, or mix: the random ones in turn (default: file)
  *   --runs N         schedules to try (default 1)
  *   --seed N         run i of a strategy has the seed N + i
  *   --points N       more scheduling points are no progress
+ *   --scenario NAME  without FILE: programs of this scenario (stress/generator.h), SCHEDULES_EACH schedules of each
+ *   --threads N      of these programs (default 3)
  *
  * Started by the supervisor; what it finds is in the run record, the schedule included. Exit status: 0 clean, 1 a verdict, 2 unreadable
  * input or no such allocator, 3 the OS lacks something or a run was not the same the second time.
@@ -17,8 +19,11 @@
 #include <string.h>
 
 #include "executor.h"
+#include "generator.h"
 #include "schedule.h"
 #include "supervisor.h"
+
+#define SCHEDULES_EACH 64
 
 static volatile sig_atomic_t interrupted;
 
@@ -38,6 +43,8 @@ int main(int argc, char **argv)
 	struct executor *executor;
 	enum program_format format;
 	char message[512];
+	const struct scenario *scenario = &scenarios[0];
+	unsigned threads = 3;
 	uint64_t runs = 1, seed = 1, same = 0, hash = 0, points = 0;
 	bool mix = false;
 	int at = 1;
@@ -57,17 +64,30 @@ int main(int argc, char **argv)
 			seed = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--points") == 0) {
 			schedule_options.points_max = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[at], "--threads") == 0) {
+			threads = (unsigned)strtoul(value, NULL, 10);
+		} else if (strcmp(argv[at], "--scenario") == 0) {
+			scenario = scenario_find(value);
+			if (scenario == NULL) {
+				fprintf(stderr, "heapstorm: no scenario is called '%s'\n", value);
+				return 2;
+			}
 		} else {
 			break;
 		}
 	}
-	if (argc - at != 2) {
-		fprintf(stderr, "usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] ALLOCATOR FILE\n",
+	const bool generated = argc - at == 1;
+
+	if (argc - at != 1 && argc - at != 2) {
+		fprintf(stderr,
+			"usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] [--scenario NAME] [--threads "
+			"N] "
+			"ALLOCATOR [FILE]\n",
 			argv[0]);
 		return 2;
 	}
 	program_init(&program);
-	if (!program_load(argv[at + 1], &program, &format, message, sizeof message) ||
+	if ((!generated && !program_load(argv[at + 1], &program, &format, message, sizeof message)) ||
 	    !subject_open(argv[at], &subject, message, sizeof message)) {
 		fprintf(stderr, "heapstorm: %s\n", message);
 		return 2;
@@ -93,6 +113,11 @@ int main(int argc, char **argv)
 	signal(SIGTERM, on_interrupt);
 	for (uint64_t run = 0; run < runs && !interrupted; run++) {
 		schedule_options.seed = seed + run;
+		if (generated && run % SCHEDULES_EACH == 0) {
+			generate_small_round(scenario, seed, run / SCHEDULES_EACH, threads, &program);
+			record->input_size = (uint32_t)program_encode(&program, record->input, RUN_INPUT_MAX);
+			same = 0;
+		}
 		if (mix)
 			schedule_mix(run, &schedule_options);
 		if (executor_run(executor, &subject, &program, &options) != VERDICT_CLEAN)
