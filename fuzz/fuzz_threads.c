@@ -27,6 +27,8 @@
 #define IMPOSSIBLE ((uint64_t)1 << 46)
 #define FORK_MASK 63 /* a fork takes longer than a hundred programs */
 
+#define TWICE_MASK 31 /* of the inputs, those that run twice */
+
 const struct mutator_options mutator_options = {.ops_max = 48, .threads_max = 4, .faults = true};
 
 __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t reads_from[SCHEDULE_FEEDBACK];
@@ -131,6 +133,23 @@ static uint64_t hash(const uint8_t *data, size_t size)
 	return value ^ value >> 29;
 }
 
+/* The same input is the same run, to the last point. */
+static void run_again(const struct run_options *options)
+{
+	const uint64_t hash = record->trace_hash, points = record->points;
+
+	if (executor_run(executor, &subject, &program, options) != VERDICT_CLEAN)
+		stop();
+	if (record->trace_hash == hash && record->points == points)
+		return;
+	fprintf(stderr,
+		"heapstorm: the second run of an input has %llu points (hash %016llx) where the first had %llu (%016llx): "
+		"this is a defect of heapstorm, please report it with the input\n",
+		(unsigned long long)record->points, (unsigned long long)record->trace_hash, (unsigned long long)points,
+		(unsigned long long)hash);
+	abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct run_options options = {.oracles = ORACLES_ALL, .sparse = true, .scheduler = scheduler};
@@ -151,5 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	schedule_options.list_count = program.preemption_count;
 	if (executor_run(executor, &subject, &program, &options) != VERDICT_CLEAN)
 		stop();
+	if ((choice >> 16 & TWICE_MASK) == 0)
+		run_again(&options);
 	return 0;
 }

@@ -54,6 +54,7 @@ struct executor {
 	const struct program *program;
 	const struct run_options *options;
 	unsigned round;
+	bool joining_all; /* main has done its operations */
 	uint8_t *outcomes[PROGRAM_THREADS_MAX];
 	struct executor_thread threads[PROGRAM_THREADS_MAX];
 	uint32_t events[PROGRAM_EVENTS_MAX];
@@ -274,7 +275,13 @@ static bool scheduled_ready(void *context, uint32_t number)
 
 static bool scheduled_release(void *context)
 {
-	return release_blocked(context) != NULL;
+	struct executor *const executor = context;
+
+	/* Main at its end waits for all: where the others cannot go on, neither can it. */
+	for (size_t i = 1; i < executor->program->thread_count; i++)
+		if (executor->threads[i].state == THREAD_WAITING || executor->threads[i].state == THREAD_JOINING)
+			return release_blocked(executor) != NULL;
+	return !executor->joining_all && release_blocked(executor) != NULL;
 }
 
 static void scheduled_resumed(void *context, uint32_t number)
@@ -506,7 +513,9 @@ static bool run_round(struct executor *executor)
 	if (!run_thread_ops(&executor->threads[0], false))
 		return false;
 	executor->threads[0].op = NO_OP;
+	executor->joining_all = true;
 	join_all(executor);
+	executor->joining_all = false;
 	if (executor->call.failed)
 		return false;
 	/* Main is alone: the rest is the same whatever the schedule was. */

@@ -460,8 +460,10 @@ void schedule_end(void)
 	schedule.active = false;
 	/* They have given the token away, and their stacks are used again. */
 	for (uint32_t i = 1; i < schedule.thread_count; i++)
-		if (schedule.threads[i].state == STATE_ENDED)
-			pthread_join(schedule.threads[i].handle, NULL);
+		if (schedule.threads[i].state != STATE_UNUSED && pthread_join(schedule.threads[i].handle, NULL) != 0) {
+			fprintf(stderr, "heapstorm: thread %u of a run cannot be joined\n", i);
+			abort();
+		}
 	schedule.record->points = schedule.points;
 	schedule.record->trace_hash = schedule.hash;
 }
