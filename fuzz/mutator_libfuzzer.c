@@ -1,6 +1,7 @@
 /* libFuzzer's entry points for the mutator. Link this file into targets whose input is a program. */
 #include "mutator.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* libFuzzer's own mutation of bytes, with its dictionary and the values it saw compared. Absent without libFuzzer. */
@@ -15,10 +16,19 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8
 /* Scratch: every call overwrites it. */
 static struct program first, second, result;
 
+/* The target's; HEAPSTORM_OPS_MAX in the environment bounds the operations of a program, to measure targets on programs of one size. */
+static struct mutator_options options;
+
 static void prepare(void)
 {
+	const char *ops_max;
+
 	if (first.threads)
 		return;
+	ops_max = getenv("HEAPSTORM_OPS_MAX");
+	options = mutator_options;
+	if (ops_max != NULL && strtoul(ops_max, NULL, 10) > 0)
+		options.ops_max = strtoul(ops_max, NULL, 10);
 	program_init(&first);
 	program_init(&second);
 	program_init(&result);
@@ -61,7 +71,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 	struct mutator m;
 
 	prepare();
-	mutator_seed(&m, seed, &mutator_options);
+	mutator_seed(&m, seed, &options);
 	if (LLVMFuzzerMutate && mutator_below(&m, 64) == 0)
 		return LLVMFuzzerMutate(data, size, max_size);
 	program_decode(data, size, &first);
@@ -77,7 +87,7 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *data1, size_t size1, const uint8
 	struct mutator m;
 
 	prepare();
-	mutator_seed(&m, seed, &mutator_options);
+	mutator_seed(&m, seed, &options);
 	program_decode(data1, size1, &first);
 	program_decode(data2, size2, &second);
 	mutator_cross(&m, &first, &second, &result);
