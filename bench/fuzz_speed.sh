@@ -1,10 +1,11 @@
 #!/bin/sh
 # Executions per second of fuzz_sequence on programs of 64 operations beside a target that does nothing: fuzz_speed.sh [BUILD [SECONDS]].
 # Both mutate the same inputs (kept as seeds) with the same mutator, which keeps programs at no more than 64 operations: without that bound
-# the corpus of the real target, which grows by coverage, is soon of programs twice as long. Rounds are interleaved, medians of three.
+# the corpus of the real target, which grows by coverage, is soon of programs twice as long. The corpus lies in memory where that is possible:
+# to make files on a disk can cost more than the target. Rounds are interleaved, medians of three.
 set -eu
 build=${1:-build} seconds=${2:-10}
-work=$(mktemp -d)
+work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/inputs"
 "$build/libexec/heapstorm/fuzz_inputs" "$work/inputs" 500 64

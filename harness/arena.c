@@ -27,10 +27,14 @@
 #define SIZE_LEAST ((size_t)1 << 30)
 #define BREAK_SHARE 8                    /* the last eighth of a range is what sbrk moves in */
 #define COMMIT_STEP ((size_t)64 << 20)   /* accessible memory grows in such steps */
-#define SMALL_RANGE ((size_t)64 << 10)   /* up to here ranges are zeroed by hand rather than by the kernel */
+#define SMALL_RANGE ((size_t)64 << 10)   /* up to here unmapped ranges are poisoned where there is a sanitizer */
+#define ZERO_BY_HAND ((size_t)4 << 20)   /* up to here ranges are zeroed by hand rather than by the kernel */
 #define RESET_BY_HAND ((size_t)16 << 20) /* up to such a frontier a reset zeroes by hand */
 #define HINT_REACH ((size_t)16 << 20)    /* how far beyond the frontier a hint is followed */
-#define COLD_INPUTS 64                   /* a page that stayed zero for so many resets goes back to the kernel */
+#define COLD_INPUTS 32                   /* a page that stayed zero for so many resets goes back to the kernel */
+
+/* Linux puts mappings of a multiple of this at such multiples, since 6.7. */
+#define HUGE_PAGE ((size_t)2 << 20)
 
 #define BINS 40 /* free extents by the power of two of their pages */
 
@@ -63,7 +67,8 @@ struct domain {
 	size_t highest_frontier_seen; /* residency was looked at up to here */
 	uint32_t resets;
 	long page_faults_seen;
-	bool protection_changed;
+	bool protection_changed;       /* by the allocator */
+	size_t guard_first, guard_end; /* pages: what is guarded lies between */
 	bool fail_all;
 	const uint64_t *fault_list;
 	size_t fault_count, fault_next;
@@ -281,20 +286,57 @@ static void pages_discard(struct domain *domain, size_t page, size_t pages)
 		domain->table.state[i] &= (uint8_t)~(PAGE_RESIDENT | PAGE_DIRTY);
 }
 
+/* Learns which of the pages have become resident. */
+static void look_for_resident_pages(struct domain *domain, size_t first, size_t end)
+{
+	uint8_t *const state = domain->table.state;
+	unsigned char resident[1024];
+
+	for (size_t page = first; page < end; page += sizeof resident) {
+		size_t pages = end - page;
+
+		if (pages > sizeof resident)
+			pages = sizeof resident;
+		if (mincore(page_address(domain, page), pages << page_shift, resident) != 0)
+			memset(resident, 1, pages);
+		for (size_t i = 0; i < pages; i++) {
+			if ((resident[i] & 1) != 0 && (state[page + i] & PAGE_RESIDENT) == 0) {
+				state[page + i] |= PAGE_RESIDENT;
+				domain->table.last_dirty[page + i] = domain->resets;
+			}
+		}
+	}
+}
+
+/*
+ * Makes a range read as zero. Few pages of a range are resident, and to zero these costs less than the page faults on them would after the
+ * kernel has taken them.
+ */
 static void pages_zero(struct domain *domain, size_t page, size_t pages)
 {
+	uint8_t *const state = domain->table.state;
+	uint8_t all = PAGE_RESIDENT;
+
 	/* Pages may not be accessible: the kernel does not mind. */
-	if (pages << page_shift > SMALL_RANGE || domain->protection_changed) {
+	if (pages << page_shift > ZERO_BY_HAND || domain->protection_changed) {
 		pages_discard(domain, page, pages);
 		return;
 	}
+	for (size_t i = page; i < page + pages; i++)
+		all &= state[i];
+	if (all == 0)
+		look_for_resident_pages(domain, page, page + pages);
 	for (size_t i = page; i < page + pages; i++) {
 		char *const start = page_address(domain, i);
-		const size_t clean = raw_first_nonzero(start, page_size);
 
-		raw_zero(start + clean, page_size - clean);
-		domain->table.state[i] |= PAGE_RESIDENT;
-		domain->table.state[i] &= (uint8_t)~PAGE_DIRTY;
+		if ((state[i] & PAGE_GUARDED) != 0) /* not mapped: when it is, it will be zeroed */
+			continue;
+		if ((state[i] & PAGE_RESIDENT) != 0) {
+			const size_t clean = raw_first_nonzero(start, page_size);
+
+			raw_zero(start + clean, page_size - clean);
+		}
+		state[i] &= (uint8_t)~PAGE_DIRTY;
 	}
 }
 
@@ -338,10 +380,15 @@ static void *mapped(struct domain *domain, size_t page, size_t pages)
 	/* Whoever unmapped them may have made them inaccessible before. */
 	if (domain->protection_changed)
 		mprotect(page_address(domain, page), pages << page_shift, PROT_READ | PROT_WRITE);
-	if ((any & PAGE_POISONED) != 0) {
-		sanitizer_unpoison(page_address(domain, page), pages << page_shift);
-		for (size_t i = page; i < page + pages; i++)
-			state[i] &= (uint8_t)~PAGE_POISONED;
+	/* The poison of few pages of a large range costs less to lift than that of all. */
+	for (size_t i = page; (any & PAGE_POISONED) != 0 && i < page + pages; i++) {
+		size_t run = 0;
+
+		for (; i + run < page + pages && (state[i + run] & PAGE_POISONED) != 0; run++)
+			state[i + run] &= (uint8_t)~PAGE_POISONED;
+		if (run > 0)
+			sanitizer_unpoison(page_address(domain, i), run << page_shift);
+		i += run;
 	}
 	if ((any & PAGE_GUARDED) != 0) {
 		mprotect(page_address(domain, page), pages << page_shift, PROT_READ | PROT_WRITE);
@@ -408,11 +455,43 @@ static void *map_at(struct domain *domain, size_t page, size_t pages)
 	return mapped(domain, page, pages);
 }
 
+/* The first page from `page` on whose address is a multiple of HUGE_PAGE. */
+static size_t align_page(const struct domain *domain, size_t page)
+{
+	const uintptr_t address = (uintptr_t)page_address(domain, page);
+
+	return page + (size_t)(((HUGE_PAGE - address % HUGE_PAGE) % HUGE_PAGE) >> page_shift);
+}
+
+/* A mapping at a multiple of HUGE_PAGE, in a free extent or at the frontier. NULL if there is no room. */
+static void *map_aligned(struct domain *domain, size_t pages)
+{
+	for (int bin = bin_of(pages); bin < BINS && domain->frontier << page_shift >= ARENA_QUARANTINE; bin++) {
+		int tries = 16;
+
+		for (uint32_t at = domain->bins[bin]; at != 0 && tries > 0; at = domain->table.next[at - 1], tries--) {
+			const size_t page = align_page(domain, at - 1);
+
+			if (page + pages > at - 1 + domain->table.length[at - 1])
+				continue;
+			extent_cut(domain, at - 1, page, pages);
+			return mapped(domain, page, pages);
+		}
+	}
+	return map_at(domain, align_page(domain, domain->frontier), pages);
+}
+
 static void *map_anywhere(struct domain *domain, size_t pages)
 {
 	const size_t frontier = domain->frontier;
 	size_t extent;
 
+	if ((pages << page_shift) % HUGE_PAGE == 0) {
+		void *const result = map_aligned(domain, pages);
+
+		if (result != NULL)
+			return result;
+	}
 	if (frontier << page_shift < ARENA_QUARANTINE && advance_frontier(domain, pages))
 		return mapped(domain, frontier, pages);
 	extent = find_extent(domain, pages);
@@ -424,8 +503,8 @@ static void *map_anywhere(struct domain *domain, size_t pages)
 }
 
 /*
- * What still uses unmapped memory must not get away with it: a large range becomes inaccessible, and goes back to the kernel at once; a
- * small one, for which two calls of the kernel are too much, is poisoned where there is a sanitizer, and zeroed when it is mapped again.
+ * What still uses unmapped memory must not get away with it: a large range becomes inaccessible, and a very large one goes back to the
+ * kernel at once; a small one, for which two calls of the kernel are too much, is poisoned where there is a sanitizer, and zeroed when it is mapped again.
  */
 static void unmap_pages(struct domain *domain, size_t page, size_t pages)
 {
@@ -433,9 +512,13 @@ static void unmap_pages(struct domain *domain, size_t page, size_t pages)
 	uint8_t flag = 0;
 
 	if (pages << page_shift > SMALL_RANGE) {
-		pages_discard(domain, page, pages);
+		if (pages << page_shift > ZERO_BY_HAND)
+			pages_discard(domain, page, pages);
 		mprotect(start, pages << page_shift, PROT_NONE);
-		domain->protection_changed = true;
+		if (domain->guard_end == 0 || page < domain->guard_first)
+			domain->guard_first = page;
+		if (page + pages > domain->guard_end)
+			domain->guard_end = page + pages;
 		flag = PAGE_GUARDED;
 	} else if (sanitizer_has_asan()) {
 		sanitizer_poison(start, pages << page_shift);
@@ -483,27 +566,6 @@ static long page_faults(void)
 	return usage.ru_minflt;
 }
 
-/* Learns which pages have become resident. */
-static void look_for_resident_pages(struct domain *domain)
-{
-	unsigned char resident[1024];
-
-	for (size_t page = 0; page < domain->frontier; page += sizeof resident) {
-		size_t pages = domain->frontier - page;
-
-		if (pages > sizeof resident)
-			pages = sizeof resident;
-		if (mincore(page_address(domain, page), pages << page_shift, resident) != 0)
-			memset(resident, 1, pages);
-		for (size_t i = 0; i < pages; i++) {
-			if ((resident[i] & 1) != 0 && (domain->table.state[page + i] & PAGE_RESIDENT) == 0) {
-				domain->table.state[page + i] |= PAGE_RESIDENT;
-				domain->table.last_dirty[page + i] = domain->resets;
-			}
-		}
-	}
-}
-
 /* Zeroes what is dirty, and lets go of pages that have not been for long. */
 static void zero_resident_pages(struct domain *domain)
 {
@@ -546,7 +608,11 @@ void arena_reset(void)
 		mprotect(domain->break_start, (size_t)(domain->break_committed - domain->break_start),
 			 PROT_READ | PROT_WRITE);
 		domain->protection_changed = false;
+	} else if (domain->guard_end != 0) {
+		mprotect(page_address(domain, domain->guard_first),
+			 (domain->guard_end - domain->guard_first) << page_shift, PROT_READ | PROT_WRITE);
 	}
+	domain->guard_first = domain->guard_end = 0;
 	if (frontier << page_shift > RESET_BY_HAND) {
 		/* After a large run nothing is kept: the tables go back to the kernel too. */
 		if (sanitizer_has_asan())
@@ -562,7 +628,7 @@ void arena_reset(void)
 
 		/* No page fault since the last look: no page can have become resident. */
 		if (page_faults_now != domain->page_faults_seen)
-			look_for_resident_pages(domain);
+			look_for_resident_pages(domain, 0, frontier);
 		domain->page_faults_seen = page_faults_now;
 		zero_resident_pages(domain);
 		/* Poison stays known: mapping the page again lifts it. */
