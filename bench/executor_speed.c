@@ -1,5 +1,6 @@
 /*
- * What the oracles cost: programs run on mem_alloc_2.0 with all oracles beside the bare calls, from the same untouched heap.
+ * What the oracles cost: programs run on mem_alloc_2.0 with all oracles beside the bare calls, and beside the calls of a program that uses its
+ * memory (writes every byte once, reads it once), from the same untouched heap.
  *
  * executor_speed FILE... (recordings or programs, of which the main thread is run), or executor_speed --random N OPERATIONS.
  */
@@ -19,6 +20,7 @@
 static struct subject subject;
 static struct executor *executor;
 static void **blocks; /* by label */
+static size_t *sizes; /* of these blocks; kept where memory is used */
 
 static double now(void)
 {
@@ -28,8 +30,20 @@ static double now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* The calls alone. */
-static void run_bare(const struct program *program)
+/* Reads a block as a program does before it lets go of it. */
+static void read_block(uint32_t label)
+{
+	const char *const bytes = blocks[label];
+	uint64_t sum = 0, word;
+
+	for (size_t i = 0; bytes != NULL && i + sizeof word <= sizes[label]; i += sizeof word) {
+		memcpy(&word, bytes + i, sizeof word);
+		sum += word;
+	}
+	__asm__ volatile("" : : "r"(sum));
+}
+
+static void run_calls(const struct program *program, bool use)
 {
 	const struct allocator *const a = subject.allocator;
 	const struct thread_program *const code = &program->threads[0];
@@ -39,8 +53,13 @@ static void run_bare(const struct program *program)
 	for (size_t i = 0; i < code->count; i++) {
 		const struct op *const op = &code->ops[i];
 		void *const block = op->block == LABEL_NULL ? NULL : blocks[op->block];
+		size_t size = op->size;
 		void *result = NULL;
 
+		if (op->kind == OP_CALLOC || op->kind == OP_REALLOCARRAY)
+			size *= op->count;
+		if (use && op->block != LABEL_NULL && op->kind != OP_USABLE_SIZE)
+			read_block(op->block);
 		switch (op->kind) {
 		case OP_MALLOC:
 			result = a->malloc(op->size);
@@ -78,11 +97,29 @@ static void run_bare(const struct program *program)
 		}
 		if (op->result != LABEL_NULL)
 			blocks[op->result] = result;
+		if (use && op->result != LABEL_NULL) {
+			sizes[op->result] = result != NULL ? size : 0;
+			if (result != NULL)
+				memset(result, (int)i, size);
+		}
 	}
 	for (uint32_t label = 0; label < limit; label++) {
+		if (use)
+			read_block(label);
 		a->free(blocks[label]);
 		blocks[label] = NULL;
 	}
+}
+
+/* The calls alone. */
+static void run_bare(const struct program *program)
+{
+	run_calls(program, false);
+}
+
+static void run_using(const struct program *program)
+{
+	run_calls(program, true);
 }
 
 static void run_oracles(const struct program *program)
@@ -119,16 +156,19 @@ static int by_value(const void *a, const void *b)
 
 static void measure(const char *name, const struct program *programs, size_t count)
 {
-	double bare[ROUNDS], oracles[ROUNDS];
+	double bare[ROUNDS], using[ROUNDS], oracles[ROUNDS];
 
 	for (int round = 0; round < ROUNDS; round++) {
 		bare[round] = speed(run_bare, programs, count);
+		using[round] = speed(run_using, programs, count);
 		oracles[round] = speed(run_oracles, programs, count);
 	}
 	qsort(bare, ROUNDS, sizeof *bare, by_value);
+	qsort(using, ROUNDS, sizeof *using, by_value);
 	qsort(oracles, ROUNDS, sizeof *oracles, by_value);
-	printf("%-24s %10.2f %10.2f %10.2f\n", name, bare[ROUNDS / 2] / 1e6, oracles[ROUNDS / 2] / 1e6,
-	       bare[ROUNDS / 2] / oracles[ROUNDS / 2]);
+	printf("%-24s %10.2f %10.2f %10.2f %10.2f %10.2f\n", name, bare[ROUNDS / 2] / 1e6, using[ROUNDS / 2] / 1e6,
+	       oracles[ROUNDS / 2] / 1e6, bare[ROUNDS / 2] / oracles[ROUNDS / 2],
+	       using[ROUNDS / 2] / oracles[ROUNDS / 2]);
 	fflush(stdout);
 }
 
@@ -162,7 +202,9 @@ int main(int argc, char **argv)
 	executor = executor_create(run_record_open());
 	blocks = mmap(NULL, LABEL_COUNT * sizeof *blocks, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	printf("%-24s %10s %10s %10s\n", "Mops/s", "bare", "oracles", "ratio");
+	sizes = mmap(NULL, LABEL_COUNT * sizeof *sizes, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	printf("%-24s %10s %10s %10s %10s %10s\n", "Mops/s", "bare", "using", "oracles", "bare/or.", "using/or.");
 	if (argc == 4 && strcmp(argv[1], "--random") == 0) {
 		const size_t count = strtoul(argv[2], NULL, 10), ops = strtoul(argv[3], NULL, 10);
 		struct program *const programs = calloc(count, sizeof *programs);
