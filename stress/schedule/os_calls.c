@@ -68,11 +68,20 @@ void *heapstorm_sched_mremap(void *start, size_t old_size, size_t new_size, int 
 		va_end(arguments);
 	}
 	os_point(PC);
+	result = heapstorm_mremap(start, old_size, new_size, flags, target);
+	if (result == MAP_FAILED)
+		return result;
+	if (result == start) {
+		/* What stays where it is was not touched: another thread may use it meanwhile. */
+		if (new_size > old_size)
+			race_fresh((char *)start + old_size, new_size - old_size);
+		else if (schedule_self != NULL)
+			race_unmap(schedule_self, (char *)start + new_size, old_size - new_size, PC);
+		return result;
+	}
 	if (schedule_self != NULL)
 		race_unmap(schedule_self, start, old_size, PC);
-	result = heapstorm_mremap(start, old_size, new_size, flags, target);
-	if (result != MAP_FAILED)
-		race_fresh(result, new_size);
+	race_fresh(result, new_size);
 	return result;
 }
 
