@@ -592,6 +592,9 @@ bool caller_fork(struct caller *caller, unsigned timeout_milliseconds, void (*in
 	if (WIFSIGNALED(status))
 		return caller_fail(caller, VERDICT_FORK, NULL, 0, "the child of a fork was killed by signal %d (%s)",
 				   WTERMSIG(status), strsignal(WTERMSIG(status)));
+	if (WEXITSTATUS(status) == FORK_CHILD_UNLOCKED)
+		return caller_fail(caller, VERDICT_FORK, NULL, 0,
+				   "the child of a fork unlocks a mutex that is not locked");
 	if (WEXITSTATUS(status) == FORK_CHILD_BLOCKED)
 		return caller_fail(caller, VERDICT_FORK, NULL, 0,
 				   "the child of a fork waits for a lock that no thread of it holds");

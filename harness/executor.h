@@ -55,7 +55,8 @@ struct scheduler {
 	void (*failed)(void); /* a verdict is in the record: ends the process */
 };
 
-#define FORK_CHILD_BLOCKED 12 /* exit status of a child that waits for what only its parent's threads could do */
+#define FORK_CHILD_BLOCKED 12  /* exit status of a child that waits for what only its parent's threads could do */
+#define FORK_CHILD_UNLOCKED 13 /* of one that unlocks a mutex that is not locked */
 
 struct run_options {
 	uint32_t oracles; /* ORACLE() bits */

@@ -153,6 +153,12 @@ int NAME(pthread_mutex_unlock)(pthread_mutex_t *mutex)
 			schedule_fail(VERDICT_DEADLOCK, (uintptr_t)mutex,
 				      "a thread unlocks a mutex that it does not hold");
 		}
+		/* In a child all that is locked is its own, by the fork handlers. */
+		if (lock->holder == 0 && schedule_in_child()) {
+			if (kind_of(mutex) == PTHREAD_MUTEX_ERRORCHECK)
+				return EPERM;
+			_exit(FORK_CHILD_UNLOCKED);
+		}
 	}
 	if (lock->count > 0 && kind_of(mutex) == PTHREAD_MUTEX_RECURSIVE) {
 		lock->count--;
