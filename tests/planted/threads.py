@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Explores each planted mistake of threads: threads.py [NAME...] (docs/planted.md).
+
+A patch of tests/planted/threads/ is applied to a copy of alloc/, compiled for the scheduled runner and linked; its program, of
+corpus/threads/, is explored until the expected verdict comes. The kept file then has to replay: the same verdict at the same operation. Exit
+status: 0, 1 a mistake was missed, got another name or does not replay, 2 wrong usage, 3 something cannot be built.
+"""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PATCHES = HERE / "threads"
+PROGRAMS = ROOT / "corpus" / "threads"
+
+
+def die(status, message):
+    print(f"planted/threads.py: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def read_environment(build):
+    """The variables that CMake wrote for build.sh; lists have one word a line."""
+    path = build / "tests" / "planted" / "environment"
+    if not path.is_file():
+        die(2, f"{build} has no planted bugs")
+    return {name: value.split("\n") for name, value in re.findall(r"(\w+)='([^']*)'", path.read_text())}
+
+
+def read_header(patch):
+    """The lines `Key: value` before the diff."""
+    header = {}
+    for line in patch.read_text().splitlines():
+        if not line or line.startswith("---"):
+            break
+        key, _, value = line.partition(":")
+        header[key] = value.strip()
+    for key in ("Bug", "Allocator", "Expect", "Program"):
+        if key not in header:
+            die(2, f"{patch.name}: no line {key}:")
+    return header
+
+
+def build_runner(build, environment, patch, variant):
+    """The runner of the variant (sched, tsan) with the patched allocator. Not built again from what it was built from before."""
+    objects = environment["SCHED_OBJECTS" if variant == "sched" else "STRESS_TSAN_OBJECTS"]
+    other = build / "bundles" / f"mem_alloc.{variant}.o"
+    libraries = environment["SCHED_LIBRARIES" if variant == "sched" else "STRESS_TSAN_LIBRARIES"]
+    digest = hashlib.sha256()
+    inputs = sorted((ROOT / "alloc").rglob("*.[ch]")) + [patch, ROOT / "cmake" / "bundle_allocator.sh"]
+    inputs += sorted((ROOT / "harness" / "bundle").iterdir())
+    inputs += [pathlib.Path(word) for word in objects + [str(other)] + libraries if word.startswith("/")]
+    for path in inputs:
+        digest.update(path.read_bytes())
+    runner = build / "planted" / f"{patch.stem}-{variant}.{digest.hexdigest()[:16]}"
+    if runner.is_file():
+        return runner
+    runner.parent.mkdir(exist_ok=True)
+    compiler = environment["CC"][0]
+    with tempfile.TemporaryDirectory() as work:
+        tree = pathlib.Path(work)
+        shutil.copytree(ROOT / "alloc", tree / "alloc")
+        commands = (
+            ["patch", "-d", work, "-p1", "-F0", "-f", "-s", "--no-backup-if-mismatch", "-i", patch],
+            ["sh", ROOT / "cmake" / "bundle_allocator.sh", "--name", "mem_alloc_2_0", "--variant", variant, "--cc", compiler,
+             "--out", tree / "bundle.o", "--keep", "my_*_2_0", "--include", "alloc", "--cflags", "-w", "--",
+             *environment["SOURCES_mem_alloc_2_0"]],
+            [compiler, "-pthread", *(["-fsanitize=thread"] if variant == "tsan" else []), "-o", tree / "runner", *objects,
+             tree / "bundle.o", other, *libraries],
+        )
+        for command in commands:
+            done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                print(done.stdout + done.stderr, file=sys.stderr)
+                die(3, f"{patch.stem}: cannot be built")
+        for old in runner.parent.glob(f"{patch.stem}-{variant}.*"):
+            old.unlink()
+        shutil.copy(tree / "runner", f"{runner}.{os.getpid()}")
+        os.rename(f"{runner}.{os.getpid()}", runner)
+    return runner
+
+
+def explore(heapstorm, runner, program, arguments, work):
+    """Returns the JSON object of the result, the path of the kept file or None, and the output."""
+    result = work / "result.json"
+    done = subprocess.run(
+        [heapstorm, "explore", "--runner", runner, "--allocator", "mem_alloc_2.0", "--runs", str(arguments.runs), "--budget",
+         f"{arguments.budget}s", "--seed", str(arguments.seed), "--out", work / "kept", "--json", result, program],
+        capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        return None, None, done.stdout + done.stderr
+    kept = re.search(r"^  kept in: +(.*)$", done.stdout, re.M)
+    record = json.loads(result.read_text())
+    record = record["results"][0] if isinstance(record, dict) and "results" in record else record[0]
+    return record, pathlib.Path(kept.group(1)) / "program.heap" if kept else None, done.stdout + done.stderr
+
+
+def free_runner(runner, seconds):
+    """What ThreadSanitizer and the oracles see in threads that run freely: the first line of a report, or `clean`."""
+    start = time.monotonic()
+    try:
+        done = subprocess.run([runner, "--seed", "1", "mem_alloc_2.0"], capture_output=True, text=True, timeout=seconds,
+                              errors="replace", check=False, env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1"})
+    except subprocess.TimeoutExpired:
+        return "nothing"
+    found = re.search(r"WARNING: ThreadSanitizer: ([a-z -]+)", done.stderr)
+    what = found.group(1).strip() if found else f"status {done.returncode}"
+    return f"{what}, {time.monotonic() - start:.1f} s"
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Explores the planted mistakes of threads.")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--runs", type=int, default=20000, help="schedules of a mistake at most")
+    parser.add_argument("--budget", type=int, default=60, help="seconds for a mistake at most")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tsan", type=int, default=0, metavar="SECONDS",
+                        help="also let the threads of heapstorm stress run freely under ThreadSanitizer for so long")
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+    build = arguments.build.resolve()
+    environment = read_environment(build)
+    names = arguments.names or sorted(path.stem for path in PATCHES.glob("*.patch"))
+    heapstorm = environment["HEAPSTORM"][0]
+    failures = []
+
+    for name in names:
+        if not (PATCHES / f"{name}.patch").is_file():
+            die(2, f"no planted mistake of threads is called '{name}'")
+    print("| bug | verdict | schedules | seconds | preemptions |" + (" freely |" if arguments.tsan else ""))
+    print("|---|---|---:|---:|---:|" + ("---|" if arguments.tsan else ""))
+    for name in names:
+        patch = PATCHES / f"{name}.patch"
+        header = read_header(patch)
+        runner = build_runner(build, environment, patch, "sched")
+        with tempfile.TemporaryDirectory() as folder:
+            work = pathlib.Path(folder)
+            record, kept, output = explore(heapstorm, runner, PROGRAMS / f"{header['Program']}.heap", arguments, work)
+            if record is None:
+                failures.append((name, "cannot be explored", output))
+                continue
+            verdict = record["verdict"]
+            preemptions = re.search(r"schedule: +(\d+) preemption", output)
+            if verdict not in header["Expect"].split(", "):
+                failures.append((name, f"{verdict}, not {header['Expect']}", output))
+            elif kept is None or "replayed:" not in output:
+                failures.append((name, "the kept file does not replay", output))
+            # Those before the one that failed are counted.
+            schedules = record["schedules"] + (verdict != "clean")
+            row = (f"| `{name}` | {verdict} | {schedules:.0f} | {record['seconds']:.1f} | "
+                   f"{preemptions.group(1) if preemptions else '-'} |")
+        if arguments.tsan:
+            row += f" {free_runner(build_runner(build, environment, patch, 'tsan'), arguments.tsan)} |"
+        print(row, flush=True)
+    for name, what, output in failures:
+        print(f"\n{name}: {what}\n{output}", file=sys.stderr)
+    if failures:
+        sys.exit(1)
+
+
+main()
