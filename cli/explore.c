@@ -161,21 +161,13 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 	}
 }
 
-/* The program with the schedule as it came to be. */
-static void take_schedule(struct program *program, const struct run_record *record)
-{
-	program->preemption_count = 0;
-	for (uint32_t i = 0; i < record->preemption_count; i++)
-		program_add_preemption(program, record->preemptions[i]);
-}
-
 /* Writes the failing program and sees it fail again in fresh processes, at the same point. */
 static void keep_failure(const struct arguments *arguments, const char *allocator, struct program *program,
 			 const struct run_record *record)
 {
 	char name[64], path[PATH_MAX], folder[PATH_MAX - 32];
 
-	take_schedule(program, record);
+	program_take_schedule(program, record);
 	report_failure_name(program, record, name, sizeof name);
 	snprintf(folder, sizeof folder, "%s/%s", arguments->out, name);
 	cli_make_folder(folder);
@@ -212,13 +204,7 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	enum verdict_kind verdict;
 	cJSON *json;
 
-	if (arguments->allocator != NULL)
-		snprintf(allocator, sizeof allocator, "%s", arguments->allocator);
-	else if (program->allocator[0] != '\0')
-		snprintf(allocator, sizeof allocator, "%.*s", (int)strcspn(program->allocator, " \t"),
-			 program->allocator);
-	else
-		snprintf(allocator, sizeof allocator, "mem_alloc_2.0");
+	cli_allocator_of(program, file, arguments->allocator, allocator, sizeof allocator);
 	run(arguments, allocator, file, arguments->strategy, budget, &result);
 	verdict = result.record->verdict.kind;
 	report_add(total, result.record);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "executor.h"
+#include "input_hash.h"
 #include "mutator.h"
 #include "program.h"
 #include "report.h"
@@ -143,15 +144,6 @@ static bool is_too_heavy(void)
 	return ops > OPS_MAX || total > TOTAL_MAX || forks > FORKS_MAX;
 }
 
-static uint64_t hash(const uint8_t *data, size_t size)
-{
-	uint64_t value = size;
-
-	for (size_t i = 0; i < size; i++)
-		value = (value ^ data[i]) * UINT64_C(0x100000001b3);
-	return value ^ value >> 29;
-}
-
 /* The input is in the record and in libFuzzer's hands: this ends the process, and libFuzzer writes it to a file. */
 __attribute__((noreturn)) static void stop(void)
 {
@@ -207,7 +199,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct run_options options = {.oracles = ORACLES_ALL, .sparse = true};
 
-	const uint64_t choice = hash(data, size);
+	const uint64_t choice = input_hash(data, size);
 
 	program_decode(data, size, &program);
 	if (is_too_heavy() || (program.thread_count > 1 && (choice >> 16 & THREADS_MASK) != 0))

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "executor.h"
+#include "input_hash.h"
 #include "mutator.h"
 #include "report.h"
 #include "schedule.h"
@@ -45,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 const char *__asan_default_options(void);
 const char *__ubsan_default_options(void);
 
+/* Leaks are lost-memory's business: LeakSanitizer knows libc's malloc alone, which is not under test here. */
 const char *__asan_default_options(void)
 {
 	return "handle_abort=1:handle_sigill=1:handle_sigfpe=1:detect_leaks=0:allocator_may_return_null=1:"
@@ -59,9 +61,7 @@ const char *__ubsan_default_options(void)
 /* The schedule as it came to be becomes part of the input that the record keeps. */
 static void stop(void)
 {
-	program.preemption_count = 0;
-	for (uint32_t i = 0; i < record->preemption_count; i++)
-		program_add_preemption(&program, record->preemptions[i]);
+	program_take_schedule(&program, record);
 	record->input_size = (uint32_t)program_encode(&program, record->input, RUN_INPUT_MAX);
 	report_print(stderr, &program, record, NULL);
 	fprintf(stderr, "verdict: %s\n", verdict_name(record->verdict.kind));
@@ -124,15 +124,6 @@ static bool is_fit(void)
 	return spawned > 0;
 }
 
-static uint64_t hash(const uint8_t *data, size_t size)
-{
-	uint64_t value = size;
-
-	for (size_t i = 0; i < size; i++)
-		value = (value ^ data[i]) * UINT64_C(0x100000001b3);
-	return value ^ value >> 29;
-}
-
 /* The same input is the same run, to the last point. */
 static void run_again(const struct run_options *options)
 {
@@ -143,7 +134,8 @@ static void run_again(const struct run_options *options)
 	if (record->trace_hash == hash && record->points == points)
 		return;
 	fprintf(stderr,
-		"heapstorm: the second run of an input has %llu points (hash %016llx) where the first had %llu (%016llx): "
+		"heapstorm: the second run of an input has %llu points (hash %016llx) where the first had %llu "
+		"(%016llx): "
 		"this is a defect of heapstorm, please report it with the input\n",
 		(unsigned long long)record->points, (unsigned long long)record->trace_hash, (unsigned long long)points,
 		(unsigned long long)hash);
@@ -153,7 +145,7 @@ static void run_again(const struct run_options *options)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct run_options options = {.oracles = ORACLES_ALL, .sparse = true, .scheduler = scheduler};
-	const uint64_t choice = hash(data, size);
+	const uint64_t choice = input_hash(data, size);
 
 	program_decode(data, size, &program);
 	if (!is_fit())

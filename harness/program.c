@@ -310,6 +310,13 @@ void program_add_preemption(struct program *program, struct preemption preemptio
 	program->schedule[program->preemption_count++] = preemption;
 }
 
+void program_take_schedule(struct program *program, const struct run_record *record)
+{
+	program->preemption_count = 0;
+	for (uint32_t i = 0; i < record->preemption_count; i++)
+		program_add_preemption(program, record->preemptions[i]);
+}
+
 size_t program_op_count(const struct program *program)
 {
 	size_t count = 0;

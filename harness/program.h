@@ -125,6 +125,9 @@ void program_remove(struct program *program, size_t thread, size_t place, size_t
 void program_add_fault(struct program *program, uint64_t n);
 void program_add_preemption(struct program *program, struct preemption preemption);
 
+/* Replaces the schedule by that of a run, as it came to be. */
+void program_take_schedule(struct program *program, const struct run_record *record);
+
 /* Operations of all threads. */
 size_t program_op_count(const struct program *program);
 

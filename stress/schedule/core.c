@@ -100,15 +100,20 @@ static void describe_waits(char *text, size_t size)
 	}
 }
 
+/* Waits that the program's own operations may have ended meanwhile. */
+static void look_at_waits(void)
+{
+	for (uint32_t i = 0; i < schedule.thread_count; i++)
+		if (schedule.threads[i].state == STATE_WAITING && schedule.client.ready(schedule.client.context, i))
+			set_state(&schedule.threads[i], STATE_READY);
+}
+
 /* Nothing is READY: whose wait can be ended. */
 static void find_ready(void)
 {
 	char waits[360];
 
-	for (uint32_t i = 0; i < schedule.thread_count; i++)
-		if (schedule.threads[i].state == STATE_WAITING && schedule.client.ready != NULL &&
-		    schedule.client.ready(schedule.client.context, i))
-			set_state(&schedule.threads[i], STATE_READY);
+	look_at_waits();
 	if (schedule.ready > 0)
 		return;
 	for (uint32_t i = 0; i < schedule.thread_count; i++)
@@ -118,23 +123,12 @@ static void find_ready(void)
 			return;
 		}
 	if (schedule.client.release != NULL && schedule.client.release(schedule.client.context)) {
-		for (uint32_t i = 0; i < schedule.thread_count; i++)
-			if (schedule.threads[i].state == STATE_WAITING &&
-			    schedule.client.ready(schedule.client.context, i))
-				set_state(&schedule.threads[i], STATE_READY);
+		look_at_waits();
 		if (schedule.ready > 0)
 			return;
 	}
 	describe_waits(waits, sizeof waits);
 	schedule_fail(VERDICT_DEADLOCK, 0, "no thread can go on: %s", waits);
-}
-
-/* Waits that the program's own operations may have ended meanwhile. */
-static void look_at_waits(void)
-{
-	for (uint32_t i = 0; i < schedule.thread_count; i++)
-		if (schedule.threads[i].state == STATE_WAITING && schedule.client.ready(schedule.client.context, i))
-			set_state(&schedule.threads[i], STATE_READY);
 }
 
 struct thread *schedule_usual(struct thread *thread, bool blocked)
@@ -321,11 +315,6 @@ void schedule_operation(void)
 {
 	if (schedule_self != NULL)
 		schedule_point(POINT_OPERATION, NULL, NULL);
-}
-
-bool schedule_active(void)
-{
-	return schedule_self != NULL;
 }
 
 /* ---- Threads ---- */

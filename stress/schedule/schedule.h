@@ -93,9 +93,6 @@ void schedule_operation(void);
 void schedule_release(const void *object);
 void schedule_acquire(const void *object);
 
-/* True if the calling thread is one of a run. */
-bool schedule_active(void);
-
 /* In the child of a fork: the only thread goes on without a scheduler. A lock that nobody will open ends it with FORK_CHILD_BLOCKED. */
 void schedule_fork_child(void);
 
