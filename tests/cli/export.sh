@@ -42,7 +42,7 @@ planted() { # PATCH: its runner, and its sources as words for the compiler
 	patch -s -d "$work/tree" -p1 -F0 -f <"$source_folder/tests/planted/$1.patch" >/dev/null || exit 1
 	with="-I$work/tree/alloc $work/tree/alloc/os.c $work/tree/alloc/mem_alloc_2.0/*.c"
 }
-fixed="-I$source_folder/alloc $source_folder/alloc/os.c $source_folder/alloc/mem_alloc_2.0/*.c"
+fixed="'-I$source_folder/alloc' '$source_folder/alloc/os.c' '$source_folder/alloc/mem_alloc_2.0'/*.c"
 
 # try VERDICT: program.heap, exported, fails so with the mistake and with two compilers, and ends well without it.
 try() {
