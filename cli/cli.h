@@ -50,7 +50,6 @@ void cli_runner_path(const char *variant, char *path, size_t size);
 void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size);
 
 /* Runs a program once in a process of its own and copies the record; its standard error goes to `output` unless NULL. */
-struct run_record;
 void cli_run_once(const char *runner, bool deep, const char *allocator, const struct program *program, double timeout,
 		  const char *output, struct run_record *record);
 
@@ -69,6 +68,12 @@ void cli_check_folder(const char *path);
 /* Seconds on a clock that only goes forward. */
 double cli_now(void);
 
+/*
+ * The program of a failure's folder, DIR/program.heap, where `path` is a folder; else `path` itself. Lives as long as the process. Ends the process with
+ * status 2 if there is none in it.
+ */
+const char *cli_program_path(const char *path);
+
 /* Loads a program or ends the process with status 2 and the line that says what is wrong with it. */
 void cli_load(const char *path, struct program *program, enum program_format *format);
 
@@ -77,6 +82,9 @@ void cli_check_allocator(const char *name, const char *where);
 
 /* Creates a folder and those above it. Ends the process with status 2 if that cannot be. */
 void cli_make_folder(const char *path);
+
+/* Removes a folder and all that is in it. */
+void cli_remove_folder(const char *path);
 
 /* A new folder for temporary files, removed with all that is in it when the process exits. */
 const char *cli_temporary_folder(void);
@@ -91,11 +99,20 @@ const char *cli_base_name(const char *path);
 /* Prints the stacks of a record, with the functions and lines of the executable that ran. */
 void cli_print_stacks(FILE *file, const char *executable, const struct run_record *record);
 
+/*
+ * Stacks of a verdict as JSON (docs/json.md), only the functions of the allocator, the innermost first: those of the record, or those in what a
+ * sanitizer wrote (may be NULL). Empty where an oracle found it later. The caller deletes it.
+ */
+cJSON *cli_stacks_json(const char *executable, const struct run_record *record, const char *sanitizer_output);
+
 /* Writes the results as one JUnit test suite: `results` is an array of report_json objects. Ends the process with status 2 if that fails. */
 void cli_write_junit(const char *path, const char *suite, const cJSON *results);
 
 /* Runs a program and writes the picture of its heap as one HTML page. `given` is an allocator or NULL: cli_allocator_of. */
 void cli_write_html(const char *file, const struct program *program, const char *given, const char *path);
+
+/* Moves all fields of an object to another one and deletes it. */
+void cli_move_fields(cJSON *to, cJSON *from);
 
 /* Writes JSON or ends the process with status 2. */
 void cli_write_json(const char *path, const cJSON *json);

@@ -208,9 +208,14 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
 	return remove(path);
 }
 
+void cli_remove_folder(const char *path)
+{
+	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void remove_temporary_folder(void)
 {
-	nftw(temporary_folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	cli_remove_folder(temporary_folder);
 }
 
 const char *cli_temporary_folder(void)
@@ -247,6 +252,32 @@ void cli_write_json(const char *path, const cJSON *json)
 {
 	if (path != NULL && !report_write_json(path, json))
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+void cli_move_fields(cJSON *to, cJSON *from)
+{
+	while (from->child != NULL) {
+		char *const name = strdup(from->child->string);
+		cJSON *const field = cJSON_DetachItemViaPointer(from, from->child);
+
+		cJSON_AddItemToObject(to, name, field);
+		free(name);
+	}
+	cJSON_Delete(from);
+}
+
+const char *cli_program_path(const char *path)
+{
+	struct stat status;
+	char *program = NULL;
+
+	if (stat(path, &status) != 0 || !S_ISDIR(status.st_mode))
+		return path;
+	if (asprintf(&program, "%s%sprogram.heap", path, path[strlen(path) - 1] == '/' ? "" : "/") < 0)
+		cli_die(STATUS_ENVIRONMENT, "out of memory");
+	if (access(program, F_OK) != 0)
+		cli_die(STATUS_USAGE, "%s: is a folder without a program.heap", path);
+	return program;
 }
 
 const char *cli_base_name(const char *path)

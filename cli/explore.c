@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "failure.h"
 #include "generator.h"
 #include "report.h"
 #include "supervisor.h"
@@ -161,38 +162,54 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 	}
 }
 
-/* Writes the failing program and sees it fail again in fresh processes, at the same point. */
-static void keep_failure(const struct arguments *arguments, const char *allocator, struct program *program,
-			 const struct run_record *record)
+/* Sees the failing program fail again in fresh processes, at the same point. */
+static void confirm(const struct arguments *arguments, const char *allocator, const struct program *program,
+		    const struct run_record *record)
 {
-	char name[64], path[PATH_MAX], folder[PATH_MAX - 32];
+	char path[PATH_MAX], kept[PATH_MAX];
 
-	program_take_schedule(program, record);
-	report_failure_name(program, record, name, sizeof name);
-	snprintf(folder, sizeof folder, "%s/%s", arguments->out, name);
-	cli_make_folder(folder);
-	snprintf(path, sizeof path, "%s/program.heap", folder);
+	snprintf(path, sizeof path, "%s/program.heap", cli_temporary_folder());
 	if (!report_write_program(path, program, record, allocator))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-	printf("  schedule:  %u preemption%s, %" PRIu64 " scheduling points\n", record->preemption_count,
-	       record->preemption_count == 1 ? "" : "s", record->points);
 	for (int i = 0; i < CONFIRMATIONS && !cli_interrupted; i++) {
 		struct supervised again;
 
 		run(arguments, allocator, path, "file", 0, &again);
 		if (again.record->verdict.kind != record->verdict.kind || again.record->points != record->points ||
-		    again.record->trace_hash != record->trace_hash)
+		    again.record->trace_hash != record->trace_hash) {
+			cli_make_folder(arguments->out);
+			snprintf(kept, sizeof kept, "%s/not-the-same.heap", arguments->out);
+			report_write_program(kept, program, record, allocator);
 			cli_die(STATUS_ENVIRONMENT,
 				"%s is not the same run in another process (%s after %" PRIu64
 				" points, not %s after %" PRIu64
 				"): this is a defect of heapstorm, please report it with the file",
-				path, verdict_name(again.record->verdict.kind), again.record->points,
+				kept, verdict_name(again.record->verdict.kind), again.record->points,
 				verdict_name(record->verdict.kind), record->points);
+		}
 		supervised_release(&again);
 	}
 	printf("  replayed:  %d times, the same to the last point\n", CONFIRMATIONS);
-	printf("  kept in:   %s\n", folder);
-	printf("  again:     heapstorm replay %s\n", path);
+}
+
+static void keep_failure(const struct arguments *arguments, const char *allocator, const char *runner,
+			 struct program *program, struct run_record *record, const cJSON *figures,
+			 struct failure *failure)
+{
+	program_take_schedule(program, record);
+	printf("  schedule:  %u preemption%s, %" PRIu64 " scheduling points\n", record->preemption_count,
+	       record->preemption_count == 1 ? "" : "s", record->points);
+	confirm(arguments, allocator, program, record);
+	*failure = (struct failure){.program = program,
+				    .record = record,
+				    .allocator = allocator,
+				    .out = arguments->out,
+				    .executable = runner,
+				    .variant = "sched",
+				    .runner = "sched",
+				    .details = figures};
+	failure_keep(failure);
+	printf("  again:     heapstorm replay %s\n", failure->folder);
 }
 
 static enum verdict_kind explore_file(const struct arguments *arguments, const char *file, struct program *program,
@@ -202,7 +219,8 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	struct supervised result;
 	const double start = cli_now();
 	enum verdict_kind verdict;
-	cJSON *json;
+	struct failure failure;
+	cJSON *const figures = cJSON_CreateObject(), *json;
 
 	cli_allocator_of(program, file, arguments->allocator, allocator, sizeof allocator);
 	run(arguments, allocator, file, arguments->strategy, budget, &result);
@@ -213,16 +231,21 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	printf("%-25.25s %-14s %9" PRIu64 " schedules %6.0f/s  %s\n",
 	       file != NULL ? cli_base_name(file) : arguments->scenario, allocator, result.record->programs,
 	       (double)result.record->programs / (cli_now() - start), verdict_name(verdict));
+	cJSON_AddNumberToObject(figures, "schedules", (double)result.record->programs);
+	cJSON_AddNumberToObject(figures, "seconds", cli_now() - start);
 	if (verdict != VERDICT_CLEAN) {
 		report_print(stdout, program, result.record, NULL);
 		find_runner(arguments, runner, sizeof runner);
 		cli_print_stacks(stdout, runner, result.record);
 		fflush(stdout);
-		keep_failure(arguments, allocator, program, result.record);
+		keep_failure(arguments, allocator, runner, program, result.record, figures, &failure);
 	}
 	json = report_json(file, "sched", program, result.record);
-	cJSON_AddNumberToObject(json, "schedules", (double)result.record->programs);
-	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
+	cli_move_fields(json, figures);
+	if (verdict != VERDICT_CLEAN) {
+		failure_add_json(&failure, json);
+		failure_release(&failure);
+	}
 	cJSON_AddItemToArray(results, json);
 	supervised_release(&result);
 	fflush(stdout);
@@ -282,6 +305,8 @@ int cmd_explore(int argc, char **argv)
 	cli_check_writable(arguments.junit);
 	cli_check_folder(arguments.out);
 	cli_catch_interrupts();
+	for (int i = 0; i < files; i++)
+		argv[first + i] = (char *)cli_program_path(argv[first + i]);
 	program_init(&program);
 	/* All files are read before any is run: bad input leaves nothing half done. */
 	for (int i = 0; i < files; i++)

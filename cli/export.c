@@ -367,6 +367,7 @@ int cmd_export(int argc, char **argv)
 	if (arguments.output == NULL && !arguments.rep)
 		arguments.output = "repro.c";
 	cli_check_writable(arguments.output);
+	argv[first] = (char *)cli_program_path(argv[first]);
 	program_init(&program);
 	cli_load(argv[first], &program, &format);
 	if (arguments.rep)

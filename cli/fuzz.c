@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "failure.h"
 #include "report.h"
 #include "supervisor.h"
 
@@ -182,32 +183,6 @@ static size_t encode_seeds(const char *from, const char *to)
 	return count;
 }
 
-/* The failing input, as bytes and as text, and the figures; one folder for each failure. */
-static void keep_failure(const struct arguments *arguments, const char *allocator, const struct program *program,
-			 const struct run_record *record, cJSON *json)
-{
-	char name[64], path[PATH_MAX], folder[PATH_MAX - 32];
-	FILE *file;
-
-	report_failure_name(program, record, name, sizeof name);
-	snprintf(folder, sizeof folder, "%s/%s", arguments->out, name);
-	cli_make_folder(folder);
-	snprintf(path, sizeof path, "%s/input", folder);
-	file = fopen(path, "w");
-	if (file == NULL || fwrite(record->input, 1, record->input_size, file) != record->input_size ||
-	    fclose(file) != 0)
-		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-	snprintf(path, sizeof path, "%s/program.heap", folder);
-	if (!report_write_program(path, program, record, allocator))
-		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-	printf("  kept in:   %s\n", folder);
-	if (arguments->target == NULL)
-		printf("  again:     heapstorm replay %s\n", path);
-	cJSON_AddStringToObject(json, "program", path);
-	snprintf(path, sizeof path, "%s/failure.json", folder);
-	cli_write_json(path, json);
-}
-
 static void print_table(const struct run_record *record, const struct engine_status *status, double seconds)
 {
 	printf("\n%-16s %14" PRIu64 "    %-16s %14" PRIu64 "\n", "programs", record->programs, "operations",
@@ -253,7 +228,8 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	struct supervised result;
 	struct program program;
 	enum verdict_kind verdict;
-	cJSON *results = cJSON_CreateArray(), *json;
+	cJSON *const results = cJSON_CreateArray(), *const figures = cJSON_CreateObject(), *json;
+	struct failure failure;
 	double seconds;
 
 	if (arguments->target != NULL)
@@ -319,12 +295,31 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	print_table(result.record, &status, seconds);
 	report_print(stdout, &program, result.record, log);
 	cli_print_stacks(stdout, target, result.record);
+	cJSON_AddNumberToObject(figures, "seconds", seconds);
+	cJSON_AddNumberToObject(figures, "programs", (double)result.record->programs);
+	cJSON_AddNumberToObject(figures, "coverage", strtod(status.coverage, NULL));
+	if (verdict != VERDICT_CLEAN) {
+		failure = (struct failure){.program = &program,
+					   .record = result.record,
+					   .allocator = result.record->allocator,
+					   .out = arguments->out,
+					   .input = result.record->input,
+					   .input_size = result.record->input_size,
+					   .executable = target,
+					   .sanitizer_output = log,
+					   .variant = "fuzz",
+					   .runner = arguments->threads ? "sched" : "asan",
+					   .details = figures};
+		failure_keep(&failure);
+		if (arguments->target == NULL)
+			printf("  again:     heapstorm replay %s\n", failure.folder);
+	}
 	json = report_json(allocator, "fuzz", &program, result.record);
-	cJSON_AddNumberToObject(json, "seconds", seconds);
-	cJSON_AddNumberToObject(json, "programs", (double)result.record->programs);
-	cJSON_AddNumberToObject(json, "coverage", strtod(status.coverage, NULL));
-	if (verdict != VERDICT_CLEAN)
-		keep_failure(arguments, result.record->allocator, &program, result.record, json);
+	cli_move_fields(json, figures);
+	if (verdict != VERDICT_CLEAN) {
+		failure_add_json(&failure, json);
+		failure_release(&failure);
+	}
 	cJSON_AddItemToArray(results, json);
 	cli_write_json(arguments->json, json);
 	cli_write_junit(arguments->junit, "fuzz", results);

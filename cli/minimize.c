@@ -120,6 +120,7 @@ int cmd_minimize(int argc, char **argv)
 		cli_die(STATUS_USAGE, "minimize needs -o FILE for the small program");
 	cli_check_writable(arguments.output);
 	cli_check_writable(arguments.json);
+	argv[first] = (char *)cli_program_path(argv[first]);
 	program_init(&program);
 	cli_load(argv[first], &program, &format);
 	cli_allocator_of(&program, argv[first], arguments.allocator, allocator, sizeof allocator);

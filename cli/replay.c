@@ -157,6 +157,8 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	fflush(stdout);
 	json = report_json(job->file, job->variant, job->program, result.record);
 	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
+	if (verdict != VERDICT_CLEAN)
+		cJSON_AddItemToObject(json, "stacks", cli_stacks_json(runner, result.record, output));
 	cJSON_AddItemToArray(results, json);
 	supervised_release(&result);
 	return verdict;
@@ -266,6 +268,7 @@ int cmd_replay(int argc, char **argv)
 		cli_die(STATUS_ENVIRONMENT, "out of memory");
 	for (int i = 0; i < files; i++) {
 		program_init(&programs[i]);
+		argv[first + i] = (char *)cli_program_path(argv[first + i]);
 		cli_load(argv[first + i], &programs[i], &format);
 		if (arguments.allocators == NULL && programs[i].allocator[0] != '\0') {
 			char name[PROGRAM_SPEC_MAX];

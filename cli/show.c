@@ -73,6 +73,7 @@ int cmd_show(int argc, char **argv)
 
 	if (argc - first != 1)
 		cli_die(STATUS_USAGE, "show takes one file: see heapstorm show --help");
+	argv[first] = (char *)cli_program_path(argv[first]);
 	program_init(&program);
 	cli_load(argv[first], &program, &format);
 	if (arguments.html) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "failure.h"
 #include "generator.h"
 #include "report.h"
 #include "supervisor.h"
@@ -139,44 +140,10 @@ static void copy_output(const char *path)
 		fclose(output);
 }
 
-/*
- * Keeps the program of a failing round, which is still random in its order: what searches for a schedule that shows the same is given this
- * file. The path of it goes into `path`.
- */
-static void keep_failure(const struct arguments *arguments, const char *allocator, const struct program *program,
-			 const struct run_record *record, char *path, size_t size)
+/* Where it is, for a machine. */
+static cJSON *figures_json(const struct arguments *arguments, const struct run_record *record, double seconds)
 {
-	char name[64], folder[PATH_MAX - 32];
-
-	report_failure_name(program, record, name, sizeof name);
-	snprintf(folder, sizeof folder, "%s/%s", arguments->out, name);
-	cli_make_folder(folder);
-	snprintf(path, size, "%s/program.heap", folder);
-	if (!report_write_program(path, program, record, allocator))
-		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-}
-
-static void report_failure(const struct arguments *arguments, const char *allocator, const struct run_record *record,
-			   const char *output, struct program *program, char *path, size_t size)
-{
-	generate_round(arguments->scenario, arguments->seed, record->round, (unsigned)arguments->threads, program);
-	printf("%s: seed %" PRIu64 ", round %" PRIu64 " of scenario %s, %" PRIu64 " threads\n",
-	       verdict_name(record->verdict.kind), arguments->seed, record->round, arguments->scenario->name,
-	       arguments->threads);
-	report_print(stdout, program, record, NULL);
-	copy_output(output);
-	keep_failure(arguments, allocator, program, record, path, size);
-	printf("  kept in:   %s\n", path);
-	printf("  again:     heapstorm stress %s --variant %s --scenario %s --threads %" PRIu64 " --seed %" PRIu64
-	       " --round %" PRIu64 "\n",
-	       allocator, arguments->variant, arguments->scenario->name, arguments->threads, arguments->seed,
-	       record->round);
-}
-
-static cJSON *result_json(const struct arguments *arguments, const struct program *program,
-			  const struct run_record *record, const char *path, double seconds)
-{
-	cJSON *const json = report_json(NULL, arguments->variant, program, record);
+	cJSON *const json = cJSON_CreateObject();
 	char number[24];
 
 	cJSON_AddStringToObject(json, "scenario", arguments->scenario->name);
@@ -190,17 +157,54 @@ static cJSON *result_json(const struct arguments *arguments, const struct progra
 	cJSON_AddNumberToObject(json, "threads", (double)arguments->threads);
 	cJSON_AddNumberToObject(json, "rounds", (double)record->programs);
 	cJSON_AddNumberToObject(json, "seconds", seconds);
-	if (path[0] != '\0')
-		cJSON_AddStringToObject(json, "program", path);
 	return json;
 }
 
-/* Runs the process. False: it cannot be had here. */
-static void run_process(const struct arguments *arguments, const char *allocator, const char *output,
-			struct supervised *result)
+/*
+ * Keeps the program of a failing round, which is still random in its order: what searches for a schedule that shows the same is given this
+ * file.
+ */
+static void keep_failure(const struct arguments *arguments, const char *allocator, const char *process,
+			 struct run_record *record, const char *output, struct program *program, const cJSON *figures,
+			 struct failure *failure)
 {
-	char relative[64], process[PATH_MAX], numbers[5][24];
-	char *child[] = {process,
+	generate_round(arguments->scenario, arguments->seed, record->round, (unsigned)arguments->threads, program);
+	printf("%s: seed %" PRIu64 ", round %" PRIu64 " of scenario %s, %" PRIu64 " threads\n",
+	       verdict_name(record->verdict.kind), arguments->seed, record->round, arguments->scenario->name,
+	       arguments->threads);
+	report_print(stdout, program, record, NULL);
+	copy_output(output);
+	*failure = (struct failure){.program = program,
+				    .record = record,
+				    .allocator = allocator,
+				    .out = arguments->out,
+				    .executable = process,
+				    .sanitizer_output = output,
+				    .variant = arguments->variant,
+				    .details = figures};
+	failure_keep(failure);
+	printf("  again:     heapstorm stress %s --variant %s --scenario %s --threads %" PRIu64 " --seed %" PRIu64
+	       " --round %" PRIu64 "\n",
+	       allocator, arguments->variant, arguments->scenario->name, arguments->threads, arguments->seed,
+	       record->round);
+}
+
+static void find_process(const struct arguments *arguments, char *process, size_t size)
+{
+	char relative[64];
+
+	snprintf(relative, sizeof relative, "libexec/heapstorm/stress-%s", arguments->variant);
+	cli_install_path(relative, process, size);
+	if (arguments->process != NULL)
+		snprintf(process, size, "%s", arguments->process);
+}
+
+/* Runs the process to its end, or ends this one with status 3. */
+static void run_process(const struct arguments *arguments, const char *allocator, const char *process,
+			const char *output, struct supervised *result)
+{
+	char numbers[5][24];
+	char *child[] = {(char *)process,
 			 "--threads",
 			 numbers[0],
 			 "--seed",
@@ -230,10 +234,6 @@ static void run_process(const struct arguments *arguments, const char *allocator
 						       : arguments->shards;
 
 	progress.last = progress.start;
-	snprintf(relative, sizeof relative, "libexec/heapstorm/stress-%s", arguments->variant);
-	cli_install_path(relative, process, sizeof process);
-	if (arguments->process != NULL)
-		snprintf(process, sizeof process, "%s", arguments->process);
 	snprintf(numbers[0], sizeof numbers[0], "%" PRIu64, arguments->threads);
 	snprintf(numbers[1], sizeof numbers[1], "%" PRIu64, arguments->seed);
 	snprintf(numbers[2], sizeof numbers[2], "%" PRIu64, first);
@@ -288,12 +288,13 @@ int cmd_stress(int argc, char **argv)
 	};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const char *const allocator = first < argc ? argv[first] : "mem_alloc_2.0";
-	char output[PATH_MAX], path[PATH_MAX] = "";
+	char process[PATH_MAX], output[PATH_MAX];
+	struct failure failure;
 	struct supervised result;
 	struct program program;
 	enum verdict_kind verdict;
 	double start;
-	cJSON *const results = cJSON_CreateArray();
+	cJSON *const results = cJSON_CreateArray(), *json, *figures;
 
 	if (argc - first > 1)
 		cli_die(STATUS_USAGE, "stress takes one allocator: see heapstorm stress --help");
@@ -309,15 +310,23 @@ int cmd_stress(int argc, char **argv)
 	       arguments.variant, arguments.scenario->name, arguments.seed);
 	fflush(stdout);
 	start = cli_now();
-	run_process(&arguments, allocator, output, &result);
+	find_process(&arguments, process, sizeof process);
+	run_process(&arguments, allocator, process, output, &result);
 	verdict = result.record->verdict.kind;
 	printf("%" PRIu64 " rounds, %" PRIu64 " operations, %" PRIu64 " faults; checks that ran:\n",
 	       result.record->programs, result.record->operations, result.record->faults_injected);
 	report_checks_brief(stdout, result.record, "\n");
 	program_init(&program);
+	figures = figures_json(&arguments, result.record, cli_now() - start);
 	if (verdict != VERDICT_CLEAN)
-		report_failure(&arguments, allocator, result.record, output, &program, path, sizeof path);
-	cJSON_AddItemToArray(results, result_json(&arguments, &program, result.record, path, cli_now() - start));
+		keep_failure(&arguments, allocator, process, result.record, output, &program, figures, &failure);
+	json = report_json(NULL, arguments.variant, &program, result.record);
+	cli_move_fields(json, figures);
+	if (verdict != VERDICT_CLEAN) {
+		failure_add_json(&failure, json);
+		failure_release(&failure);
+	}
+	cJSON_AddItemToArray(results, json);
 	cli_write_json(arguments.json, results);
 	cli_write_junit(arguments.junit, "stress", results);
 	cJSON_Delete(results);

@@ -11,6 +11,7 @@
 #include "allocator.h"
 
 #define STACK_LINES 12
+#define SIGNATURE_FRAMES 3
 
 static const struct op *op_at(const struct program *program, uint32_t thread, uint64_t op)
 {
@@ -406,16 +407,76 @@ bool report_write_program(const char *path, const struct program *program, const
 	return good;
 }
 
-void report_failure_name(const struct program *program, const struct run_record *record, char *name, size_t size)
+/* The function of a frame, NULL where there is none. */
+static const char *function_of(const cJSON *stacks, int stack, int frame)
 {
-	const struct verdict *const verdict = &record->verdict;
+	const cJSON *const frames = cJSON_GetObjectItem(cJSON_GetArrayItem(stacks, stack), "frames");
+
+	return cJSON_GetStringValue(cJSON_GetObjectItem(cJSON_GetArrayItem(frames, frame), "function"));
+}
+
+static bool is_known_by_stack(const struct verdict *verdict, const cJSON *stacks)
+{
+	return verdict->kind != VERDICT_STUCK && function_of(stacks, 0, 0) != NULL;
+}
+
+void report_failure_signature(const struct program *program, const struct verdict *verdict, const cJSON *stacks,
+			      char *text, size_t size)
+{
 	const struct op *const op = op_at(program, verdict->thread, verdict->op);
+	FILE *const out = fmemopen(text, size, "w");
+
+	if (out == NULL) {
+		snprintf(text, size, "%s", verdict_name(verdict->kind));
+		return;
+	}
+	fputs(verdict_name(verdict->kind), out);
+	if (is_known_by_stack(verdict, stacks)) {
+		for (int stack = 0; function_of(stacks, stack, 0) != NULL; stack++)
+			for (int i = 0; i < SIGNATURE_FRAMES && function_of(stacks, stack, i) != NULL; i++)
+				fprintf(out, "%s%s",
+					i > 0       ? " < "
+					: stack > 0 ? " | "
+						    : ": ",
+					function_of(stacks, stack, i));
+	} else {
+		char word[sizeof verdict->message];
+		const char *separator = ": ";
+
+		/* Messages differ in addresses, sizes and names of blocks: words of more than three letters count. */
+		fprintf(out, ": %s", op != NULL ? op_kind_name(op->kind) : "end");
+		for (const char *p = verdict->message; *p != '\0';) {
+			const size_t length = strcspn(p, " ");
+
+			snprintf(word, sizeof word, "%.*s", (int)length, p);
+			if (length > 3 && word[strspn(word, "abcdefghijklmnopqrstuvwxyz_-,.:;()")] == '\0') {
+				fprintf(out, "%s%s", separator, word);
+				separator = " ";
+			}
+			p += length + (p[length] == ' ');
+		}
+	}
+	fclose(out);
+	text[size - 1] = '\0';
+}
+
+void report_failure_name(const struct program *program, const struct verdict *verdict, const cJSON *stacks, char *name,
+			 size_t size)
+{
+	const struct op *const op = op_at(program, verdict->thread, verdict->op);
+	char signature[REPORT_SIGNATURE_MAX], place[40];
 	uint32_t hash = 2166136261u;
 
-	/* Messages differ in addresses and sizes: only the words of it count. */
-	for (const char *p = verdict->message; *p != '\0'; p++)
-		if ((*p | 32) >= 'g' && (*p | 32) <= 'z')
-			hash = (hash ^ (unsigned char)*p) * 16777619u;
-	snprintf(name, size, "%s-%s-%04x", verdict_name(verdict->kind), op != NULL ? op_kind_name(op->kind) : "end",
-		 (hash ^ hash >> 16) & 0xffff);
+	report_failure_signature(program, verdict, stacks, signature, sizeof signature);
+	for (const char *p = signature; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)*p) * 16777619u;
+	snprintf(place, sizeof place, "%s",
+		 is_known_by_stack(verdict, stacks) ? function_of(stacks, 0, 0)
+		 : op != NULL                       ? op_kind_name(op->kind)
+						    : "end");
+	/* Functions of other languages have more than a name of a file should. */
+	for (char *p = place; *p != '\0'; p++)
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", *p) == NULL)
+			*p = '_';
+	snprintf(name, size, "%s-%s-%04x", verdict_name(verdict->kind), place, (hash ^ hash >> 16) & 0xffff);
 }

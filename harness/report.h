@@ -10,6 +10,8 @@
 #include "program.h"
 #include "verdict.h"
 
+#define REPORT_SIGNATURE_MAX 1024
+
 /*
  * Prints the verdict of a record for a person: what must hold, where it broke, the blocks, a map of the neighbourhood. Nothing for a
  * clean one. `sanitizer_output` is a file with what the sanitizer wrote, of which the first stack is shown; may be NULL.
@@ -47,7 +49,15 @@ bool report_write_program(const char *path, const struct program *program, const
 /* Writes JSON to a file in the same manner. "-" is standard output. False with errno. */
 bool report_write_json(const char *path, const cJSON *json);
 
-/* A name for the failure that is the same for the same bug seen at the same kind of operation: "overlap-malloc-1f3a". */
-void report_failure_name(const struct program *program, const struct run_record *record, char *name, size_t size);
+/*
+ * What two failures have in common if they are kept as one: the verdict and the innermost functions of the allocator in `stacks` (docs/json.md; may be
+ * NULL). Where there are none, and where a stack is but a sample of a loop (stuck), the kind of operation and the words of the message.
+ */
+void report_failure_signature(const struct program *program, const struct verdict *verdict, const cJSON *stacks,
+			      char *text, size_t size);
+
+/* A name for a folder, made of the signature: "overlap-malloc-1f3a", "crash-unlink_block-03c4". */
+void report_failure_name(const struct program *program, const struct verdict *verdict, const cJSON *stacks, char *name,
+			 size_t size);
 
 #endif

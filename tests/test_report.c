@@ -326,18 +326,43 @@ static void names_of_failures(void **state)
 	(void)state;
 	fill_record();
 	strcpy(record.verdict.message, "byte 3 of a (24 bytes at 0x200000000010) changed");
-	report_failure_name(&program, &record, first, sizeof first);
+	report_failure_name(&program, &record.verdict, NULL, first, sizeof first);
 	strcpy(record.verdict.message, "byte 3 of a (24 bytes at 0x2000003bcde0) changed");
-	report_failure_name(&program, &record, second, sizeof second);
+	report_failure_name(&program, &record.verdict, NULL, second, sizeof second);
 	assert_string_equal(first, second);
 	assert_memory_equal(first, "overlap-realloc-", 16);
 	record.verdict.kind = VERDICT_CORRUPTION;
-	report_failure_name(&program, &record, second, sizeof second);
+	report_failure_name(&program, &record.verdict, NULL, second, sizeof second);
 	assert_string_not_equal(first, second);
 	record.verdict.op = NO_OP;
-	report_failure_name(&program, &record, second, sizeof second);
+	report_failure_name(&program, &record.verdict, NULL, second, sizeof second);
 	assert_memory_equal(second, "corruption-end-", 15);
 	assert_null(strpbrk(second, "/ "));
+}
+
+/* Where the allocator's functions are known, they name the failure, whatever the operation; of something that hangs they are a sample. */
+static void names_by_stack(void **state)
+{
+	cJSON *const stacks = cJSON_Parse("[{\"frames\":[{\"function\":\"unlink<a>/b\"},{\"function\":\"my_free\"}]}]");
+	char first[64], second[64], signature[REPORT_SIGNATURE_MAX];
+
+	(void)state;
+	fill_record();
+	record.verdict.kind = VERDICT_CRASH;
+	report_failure_name(&program, &record.verdict, stacks, first, sizeof first);
+	assert_memory_equal(first, "crash-unlink_a__b-", 18);
+	report_failure_signature(&program, &record.verdict, stacks, signature, sizeof signature);
+	assert_string_equal(signature, "crash: unlink<a>/b < my_free");
+	record.verdict.op = NO_OP;
+	strcpy(record.verdict.message, "something else");
+	report_failure_name(&program, &record.verdict, stacks, second, sizeof second);
+	assert_string_equal(first, second);
+	record.verdict.kind = VERDICT_STUCK;
+	report_failure_signature(&program, &record.verdict, stacks, signature, sizeof signature);
+	assert_string_equal(signature, "stuck: end: something else");
+	report_failure_signature(&program, &record.verdict, stacks, signature, 8);
+	assert_string_equal(signature, "stuck: ");
+	cJSON_Delete(stacks);
 }
 
 int main(void)
@@ -345,7 +370,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fields_of_json),       cmocka_unit_test(the_kept_program),
 		cmocka_unit_test(nothing_half_written), cmocka_unit_test(print_for_people),
-		cmocka_unit_test(names_of_failures),
+		cmocka_unit_test(names_of_failures),    cmocka_unit_test(names_by_stack),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,0 +1,50 @@
+/* Failures as they are kept: one folder each, docs/failures.md. */
+#ifndef HEAPSTORM_CLI_FAILURE_H
+#define HEAPSTORM_CLI_FAILURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <cjson/cJSON.h>
+
+#include "program.h"
+#include "verdict.h"
+
+/* A failure that a verb has found. */
+struct failure {
+	struct program *program;   /* that failed */
+	struct run_record *record; /* of its run */
+	const char *allocator;
+	const char *out; /* the folder in which the folders of failures are */
+	const void *input;
+	size_t input_size;            /* bytes of `input` as found, 0 if the program did not come as bytes */
+	const char *executable;       /* that ran, for the functions and lines of its stacks */
+	const char *sanitizer_output; /* file with its standard error; may be NULL */
+	const char *variant;          /* in which it ran */
+	const char *runner;  /* variant of the runner in which the program fails the same way each time; NULL: not known to fail in any */
+	const cJSON *details; /* more fields for failure.json; may be NULL */
+	/* Filled in by failure_keep. */
+	char folder[512]; /* in which it is kept */
+	char path[544];   /* its program.heap */
+	unsigned long seen; /* how often by now, this time included */
+	cJSON *stacks;      /* cli_stacks_json */
+};
+
+/*
+ * Keeps a failure in a folder of its own, or counts it if there is one for the same failure: the same verdict and the same innermost functions of the
+ * allocator, or the same kind of operation where it has no stack.
+ *
+ * The folder is there at once with what is certain; then the program is made smaller for a few seconds, exported as C and drawn, and the folder is
+ * replaced by the complete one. Each of the two steps is a rename: what has the name is never half written. Where the program was made smaller,
+ * program and record are of the small one afterwards. Prints a few lines on what was kept and where. Ends the process with status 2 if it
+ * cannot be written.
+ */
+void failure_keep(struct failure *failure);
+
+/* Frees what failure_keep has allocated. */
+void failure_release(struct failure *failure);
+
+/* Adds `folder`, `program`, `seen` and `stacks` to a result (docs/json.md). */
+void failure_add_json(const struct failure *failure, cJSON *result);
+
+#endif
