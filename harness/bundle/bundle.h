@@ -40,6 +40,11 @@ bool bundle_snapshot_take(const struct bundle *bundle, struct bundle_snapshot *s
  */
 void bundle_snapshot_restore(const struct bundle_snapshot *snapshot);
 
+/* The thread-local variables of the calling thread alone: `copy` has room for bundle_thread_size bytes. */
+size_t bundle_thread_size(const struct bundle *bundle);
+void bundle_thread_save(const struct bundle *bundle, char *copy);
+void bundle_thread_restore(const struct bundle *bundle, const char *copy);
+
 /* Returns the memory of a snapshot. */
 void bundle_snapshot_release(struct bundle_snapshot *snapshot);
 

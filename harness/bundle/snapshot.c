@@ -81,3 +81,29 @@ void bundle_snapshot_release(struct bundle_snapshot *snapshot)
 	snapshot->copy = NULL;
 	snapshot->size = 0;
 }
+
+size_t bundle_thread_size(const struct bundle *bundle)
+{
+	struct bundle_range tdata, tbss;
+
+	bundle->thread_local_ranges(&tdata, &tbss);
+	return (size_t)(tdata.end - tdata.begin) + (size_t)(tbss.end - tbss.begin);
+}
+
+void bundle_thread_save(const struct bundle *bundle, char *copy)
+{
+	struct bundle_range tdata, tbss;
+
+	bundle->thread_local_ranges(&tdata, &tbss);
+	copy_bytes(copy, tdata.begin, (size_t)(tdata.end - tdata.begin));
+	copy_bytes(copy + (tdata.end - tdata.begin), tbss.begin, (size_t)(tbss.end - tbss.begin));
+}
+
+void bundle_thread_restore(const struct bundle *bundle, const char *copy)
+{
+	struct bundle_range tdata, tbss;
+
+	bundle->thread_local_ranges(&tdata, &tbss);
+	copy_bytes(tdata.begin, copy, (size_t)(tdata.end - tdata.begin));
+	copy_bytes(tbss.begin, copy + (tdata.end - tdata.begin), (size_t)(tbss.end - tbss.begin));
+}

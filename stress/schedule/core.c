@@ -1,36 +1,18 @@
 /* The token: which thread runs, points, blocking, and the record of the schedule. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "internal.h"
 
 #define POINTS_MAX_DEFAULT 2000000
-#define STACK_SIZE ((size_t)256 << 10)
 
 struct schedule schedule;
 __thread struct thread *schedule_self __attribute__((tls_model("initial-exec")));
-
-static void hand_token(struct thread *thread)
-{
-	__atomic_store_n(&thread->token, 1, __ATOMIC_RELEASE);
-	syscall(SYS_futex, &thread->token, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
-static void await_token(struct thread *thread)
-{
-	while (__atomic_load_n(&thread->token, __ATOMIC_ACQUIRE) == 0)
-		syscall(SYS_futex, &thread->token, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-	thread->token = 0;
-}
 
 static void mix(uint64_t value)
 {
@@ -160,19 +142,16 @@ static void note_preemption(const struct thread *thread, const struct thread *ta
 	};
 }
 
-/* Gives the token away and, unless the thread has ended, waits for it. */
+/* `target` goes on, and `thread` once it is chosen again. For one that has ended it may not return. */
 static void switch_to(struct thread *thread, struct thread *target)
 {
 	const int error = errno;
 
 	mix(UINT64_C(0x5157) << 32 | target->number);
 	schedule.running = target;
-	if (thread->state == STATE_ENDED) {
-		hand_token(target);
+	threads_switch(thread, target);
+	if (thread->state == STATE_ENDED)
 		return;
-	}
-	hand_token(target);
-	await_token(thread);
 	if (schedule.client.resumed != NULL)
 		schedule.client.resumed(schedule.client.context, thread->number);
 	errno = error;
@@ -319,26 +298,9 @@ void schedule_operation(void)
 
 /* ---- Threads ---- */
 
-static void *thread_main(void *argument)
+static void end_thread(struct thread *thread)
 {
-	struct thread *const thread = argument;
-
-	await_token(thread);
-	schedule_self = thread;
-	if (schedule.client.resumed != NULL)
-		schedule.client.resumed(schedule.client.context, thread->number);
-	schedule_point(POINT_START, NULL, NULL);
-	thread->result = thread->start(thread->argument);
-	schedule_thread_end();
-	return NULL;
-}
-
-void schedule_thread_end(void)
-{
-	struct thread *const thread = schedule_self;
-
 	keys_run_destructors(thread);
-	/* From here on the thread is libc's alone. */
 	thread->object = NULL;
 	count_point(thread, POINT_END, NULL, NULL);
 	if (schedule.client.ended != NULL)
@@ -351,21 +313,26 @@ void schedule_thread_end(void)
 	give_way(thread);
 }
 
-/* Stacks at the same place for the same thread, made once. */
-static void *stack_of(uint32_t number)
+void schedule_thread_body(struct thread *thread)
 {
-	static char *stacks[SCHEDULE_THREADS_MAX];
+	threads_fresh();
+	schedule_self = thread;
+	if (schedule.client.resumed != NULL)
+		schedule.client.resumed(schedule.client.context, thread->number);
+	schedule_point(POINT_START, NULL, NULL);
+	if (_setjmp(thread->top) == 0)
+		thread->result = thread->start(thread->argument);
+	end_thread(schedule_self);
+}
 
-	if (stacks[number] == NULL) {
-		stacks[number] = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
-				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-		if (stacks[number] == MAP_FAILED) {
-			perror("heapstorm: no stack for a thread");
-			_exit(3);
-		}
-		mprotect(stacks[number], (size_t)sysconf(_SC_PAGESIZE), PROT_NONE);
+void schedule_thread_exit(void *result)
+{
+	if (schedule_self == NULL || schedule_self->number == 0) {
+		fputs("heapstorm: the allocator ends the main thread: that is not under control\n", stderr);
+		_exit(3);
 	}
-	return stacks[number];
+	schedule_self->result = result;
+	_longjmp(schedule_self->top, 1);
 }
 
 static void init_thread(struct thread *thread, uint32_t number)
@@ -382,9 +349,7 @@ static void init_thread(struct thread *thread, uint32_t number)
 uint32_t schedule_spawn(uint32_t number, void *(*start)(void *), void *argument)
 {
 	struct thread *const parent = schedule_self;
-	pthread_attr_t attributes;
 	struct thread *thread;
-	int error;
 
 	if (number == SCHEDULE_ANY_THREAD)
 		number = schedule.thread_count;
@@ -403,15 +368,7 @@ uint32_t schedule_spawn(uint32_t number, void *(*start)(void *), void *argument)
 	set_state(thread, STATE_READY);
 	race_fork_thread(parent, thread);
 	strategy_thread(thread);
-	pthread_attr_init(&attributes);
-	pthread_attr_setstack(&attributes, stack_of(number), STACK_SIZE);
-	error = pthread_create(&thread->handle, &attributes, thread_main, thread);
-	pthread_attr_destroy(&attributes);
-	if (error != 0) {
-		errno = error;
-		perror("heapstorm: no thread");
-		_exit(3);
-	}
+	thread->handle = threads_start(thread);
 	return number;
 }
 
@@ -436,6 +393,7 @@ void schedule_begin(const struct schedule_options *options, const struct schedul
 	init_thread(thread, 0);
 	set_state(thread, STATE_READY);
 	schedule.running = thread;
+	threads_begin(options->kernel_switch);
 	race_begin();
 	strategy_begin();
 	strategy_thread(thread);
@@ -447,12 +405,6 @@ void schedule_end(void)
 {
 	schedule_self = NULL;
 	schedule.active = false;
-	/* They have given the token away, and their stacks are used again. */
-	for (uint32_t i = 1; i < schedule.thread_count; i++)
-		if (schedule.threads[i].state != STATE_UNUSED && pthread_join(schedule.threads[i].handle, NULL) != 0) {
-			fprintf(stderr, "heapstorm: thread %u of a run cannot be joined\n", i);
-			abort();
-		}
 	schedule.record->points = schedule.points;
 	schedule.record->trace_hash = schedule.hash;
 }
@@ -486,4 +438,10 @@ void schedule_fork_child(void)
 bool schedule_in_child(void)
 {
 	return in_child;
+}
+
+void schedule_watch_bundle(const struct bundle *bundle)
+{
+	race_watch_bundle(bundle);
+	threads_watch_bundle(bundle);
 }

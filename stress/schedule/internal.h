@@ -3,6 +3,7 @@
 #define HEAPSTORM_STRESS_SCHEDULE_INTERNAL_H
 
 #include <pthread.h>
+#include <setjmp.h>
 
 #include "schedule.h"
 
@@ -33,7 +34,6 @@ enum point_kind {
 struct thread {
 	uint32_t number;
 	uint32_t state; /* enum state */
-	uint32_t token; /* futex: 1 while it is this one's turn */
 	uint64_t points;
 	const void *waits_for; /* BLOCKED: woken by schedule_wake of it */
 	const char *waits_how; /* "for a mutex" */
@@ -56,6 +56,7 @@ struct thread {
 	bool has_relaxed_seen, has_fence;
 	uint32_t calls; /* depth; may exceed CALLS_MAX */
 	uint32_t contexts[CALLS_MAX];
+	jmp_buf top; /* pthread_exit goes there */
 
 	void *values[KEYS_MAX];
 	void *(*start)(void *);
@@ -99,8 +100,11 @@ void schedule_wake(const void *object, bool all);
 /* The thread has nothing to do for now: others first. */
 void schedule_yield(const void *pc);
 
-/* The calling thread ends: its destructors run, then another thread. Only libc's own end of the thread is left. */
-void schedule_thread_end(void);
+/* All of a thread, from its start to the end of its destructors. What it returns to, if it does, must touch nothing of the run. */
+void schedule_thread_body(struct thread *thread);
+
+/* pthread_exit of the calling thread. */
+__attribute__((noreturn)) void schedule_thread_exit(void *result);
 
 bool schedule_in_child(void); /* of a fork */
 
@@ -121,7 +125,26 @@ void strategy_executed(struct thread *thread);
 /* Who runs without a strategy. */
 struct thread *schedule_usual(struct thread *thread, bool blocked);
 
+/* ---- threads.c ---- */
+
+/* Threads have the thread-local variables of this bundle as they are in a new thread. */
+void threads_watch_bundle(const struct bundle *bundle);
+
+/* A run begins: the calling thread is number 0. `by_kernel`: see schedule_options. */
+void threads_begin(bool by_kernel);
+
+/* The thread is to run schedule_thread_body(thread) when it is switched to for the first time. Ends the process with status 3 if the OS gives no thread. */
+pthread_t threads_start(struct thread *thread);
+
+/* To be called by a thread that has just begun: makes it like new. */
+void threads_fresh(void);
+
+/* `to` runs. Returns when another thread has switched to `from`; if that has ended never, or at once. */
+void threads_switch(struct thread *from, struct thread *to);
+
 /* ---- race.c ---- */
+
+void race_watch_bundle(const struct bundle *bundle);
 
 void race_begin(void);
 void race_access(struct thread *thread, const void *address, size_t size, bool writes, bool atomic, const void *pc);

@@ -759,9 +759,7 @@ int NAME(pthread_detach)(pthread_t handle)
 __attribute__((noreturn)) void NAME(pthread_exit)(void *result);
 void NAME(pthread_exit)(void *result)
 {
-	schedule_self->result = result;
-	schedule_thread_end();
-	pthread_exit(result);
+	schedule_thread_exit(result);
 }
 
 /* ---- Time goes by with the points, and only so ---- */

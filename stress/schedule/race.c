@@ -92,17 +92,13 @@ static void open_region(struct range *region, const void *begin, const void *end
 	region->pages = map_table(region->page_count * sizeof(struct page));
 }
 
-void schedule_watch_data(const void *begin, const void *end)
+void race_watch_bundle(const struct bundle *bundle)
 {
-	/* Whole granules of 8 bytes. */
-	open_region(&data_region, (const void *)((uintptr_t)begin & ~(uintptr_t)7), end);
-}
+	/* One range: what lies between the two is nobody's. In whole granules of 8 bytes; its begin is the origin in the trace hash. */
+	const char *const begin = bundle->data.begin < bundle->bss.begin ? bundle->data.begin : bundle->bss.begin;
 
-void schedule_watch_bundle(const struct bundle *bundle)
-{
-	/* One range: what lies between the two is nobody's. */
-	schedule_watch_data(bundle->data.begin < bundle->bss.begin ? bundle->data.begin : bundle->bss.begin,
-			    bundle->data.end > bundle->bss.end ? bundle->data.end : bundle->bss.end);
+	open_region(&data_region, (const void *)((uintptr_t)begin & ~(uintptr_t)7),
+		    bundle->data.end > bundle->bss.end ? bundle->data.end : bundle->bss.end);
 }
 
 void race_begin(void)

@@ -61,6 +61,7 @@ struct schedule_options {
 		feedback; /* SCHEDULE_FEEDBACK counters, one grows for each pair of code places of which one thread reads what another
 			    * wrote; NULL: none */
 	uint64_t points_max; /* so many points without an end are no progress: verdict stuck; 0: a default */
+	bool kernel_switch;  /* the kernel's threads hand over to each other; the same runs, several times as slow (threads.c) */
 };
 
 /*
@@ -106,10 +107,7 @@ const struct scheduler *schedule_for_executor(const struct schedule_options *opt
 void schedule_keep(void);
 void schedule_forget(void);
 
-/* Writable data of the allocator, for the race detector. `begin` is the origin of its addresses in the trace hash. */
-void schedule_watch_data(const void *begin, const void *end);
-
-/* The same for all data of a bundle. */
+/* The allocator under test: its data for the race detector, its thread-local variables for new threads. */
 void schedule_watch_bundle(const struct bundle *bundle);
 
 #endif

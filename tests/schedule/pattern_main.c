@@ -211,10 +211,7 @@ int main(int argc, char **argv)
 	if (!arena_use(0) || !bundle_snapshot_take(&PATTERN_BUNDLE, &snapshot))
 		return 3;
 	schedule_keep();
-	const struct bundle_range *const data = &PATTERN_BUNDLE.data, *const bss = &PATTERN_BUNDLE.bss;
-
-	schedule_watch_data(data->begin < bss->begin ? data->begin : bss->begin,
-			    data->end > bss->end ? data->end : bss->end);
+	schedule_watch_bundle(&PATTERN_BUNDLE);
 	if (replay != NULL)
 		return replay_file(replay);
 	for (unsigned i = 0; i < seeds; i++) {

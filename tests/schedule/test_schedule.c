@@ -154,7 +154,6 @@ int main(void)
 		return 3;
 	}
 	schedule_keep();
-	schedule_watch_data(bundle->data.begin < bundle->bss.begin ? bundle->data.begin : bundle->bss.begin,
-			    bundle->data.end > bundle->bss.end ? bundle->data.end : bundle->bss.end);
+	schedule_watch_bundle(bundle);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
