@@ -433,7 +433,8 @@ static bool run_thread_ops(struct executor_thread *thread, bool ending)
 		thread->op = i;
 		if (executor->call.log != NULL)
 			event_log_step(executor->call.log,
-				       executor->call.scheduler == NULL ? executor->call.allocator : NULL, thread->number, i);
+				       executor->call.scheduler == NULL ? executor->call.allocator : NULL,
+				       thread->number, i);
 		if (executor->call.scheduler != NULL)
 			executor->call.scheduler->operation();
 		record->steps++;
@@ -619,7 +620,9 @@ enum verdict_kind executor_run(struct executor *executor, const struct subject *
 	subject_reset(subject);
 	if (executor->call.arena)
 		arena_set_faults(program->faults, program->fault_count);
-	const bool pinned = program->thread_count > 1 && stay_on_one_processor(&allowed);
+	const bool pinned = program->thread_count > 1 &&
+			    (options->scheduler == NULL || options->scheduler->one_processor) &&
+			    stay_on_one_processor(&allowed);
 
 	if (run_round(executor) && options->deep && executor->call.arena)
 		check_plateau(executor);

@@ -51,6 +51,7 @@ struct scheduler {
 	void (*acquire)(const void *object);
 	void (*at_exit)(void (*destructor)(void *),
 			void *argument); /* runs with the calling thread's destructors, after the allocator's */
+	bool one_processor;   /* its threads wait for each other in the kernel: that is faster on one processor */
 	int (*fork)(void);    /* fork, with the allocator's handlers; the child goes on without a scheduler */
 	void (*failed)(void); /* a verdict is in the record: ends the process */
 };

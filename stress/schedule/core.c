@@ -146,11 +146,12 @@ static void note_preemption(const struct thread *thread, const struct thread *ta
 static void switch_to(struct thread *thread, struct thread *target)
 {
 	const int error = errno;
+	const bool ended = thread->state == STATE_ENDED;
 
 	mix(UINT64_C(0x5157) << 32 | target->number);
 	schedule.running = target;
 	threads_switch(thread, target);
-	if (thread->state == STATE_ENDED)
+	if (ended)
 		return;
 	if (schedule.client.resumed != NULL)
 		schedule.client.resumed(schedule.client.context, thread->number);

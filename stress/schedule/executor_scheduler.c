@@ -53,7 +53,7 @@ static int fork_child_alone(void)
 
 const struct scheduler *schedule_for_executor(const struct schedule_options *options)
 {
-	static const struct scheduler scheduler = {
+	static struct scheduler scheduler = {
 		.begin = begin,
 		.pause = schedule_pause,
 		.end = schedule_end,
@@ -68,5 +68,6 @@ const struct scheduler *schedule_for_executor(const struct schedule_options *opt
 	};
 
 	used = options;
+	scheduler.one_processor = threads_in_kernel(options->kernel_switch);
 	return &scheduler;
 }

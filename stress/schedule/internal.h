@@ -130,7 +130,10 @@ struct thread *schedule_usual(struct thread *thread, bool blocked);
 /* Threads have the thread-local variables of this bundle as they are in a new thread. */
 void threads_watch_bundle(const struct bundle *bundle);
 
-/* A run begins: the calling thread is number 0. `by_kernel`: see schedule_options. */
+/* Whether the kernel switches: if that is wanted, and where it cannot be done without. */
+bool threads_in_kernel(bool wanted);
+
+/* A run begins: the calling thread is number 0. `by_kernel`: as in schedule_options. */
 void threads_begin(bool by_kernel);
 
 /* The thread is to run schedule_thread_body(thread) when it is switched to for the first time. Ends the process with status 3 if the OS gives no thread. */

@@ -24,7 +24,11 @@
 /* Memory orders as the compiler passes them. */
 enum { ORDER_RELAXED, ORDER_CONSUME, ORDER_ACQUIRE, ORDER_RELEASE, ORDER_ACQ_REL, ORDER_SEQ_CST };
 
-enum { FLAG_WRITE = 1, FLAG_ATOMIC = 2 };
+enum {
+	FLAG_WRITE = 1,
+	FLAG_PLAIN = 2, /* not atomic */
+	FLAG_ALONE = 4, /* all that is kept of this granule is of the same thread */
+};
 
 struct access {
 	uint32_t step;
@@ -33,7 +37,6 @@ struct access {
 	uint8_t thread;
 	uint8_t bytes; /* of the 8, a bit each */
 	uint8_t flags;
-	uint8_t operation; /* its low bits: only for the eye */
 };
 
 struct page {
@@ -192,7 +195,7 @@ static void note_stack(const struct access *access, size_t size, const char *ver
 
 static const char *verb(const struct access *access)
 {
-	static const char *const verbs[] = {"reads", "writes", "atomically reads", "atomically writes"};
+	static const char *const verbs[] = {"atomically reads", "atomically writes", "reads", "writes"};
 
 	return verbs[access->flags & 3];
 }
@@ -250,8 +253,57 @@ static void note_reads_from(uint32_t writer, uint32_t reader)
 		++*counter;
 }
 
-static void access_granule(struct thread *thread, const struct range *region, const char *granule, uint8_t bytes,
-			   uint8_t flags, uint32_t pc)
+/* Whatever races with the second access races with the first as well, if they are of the same thread and step. */
+static inline bool covers(const struct access *first, const struct access *second)
+{
+	return ((second->bytes & ~first->bytes) | (second->flags & ~first->flags & (FLAG_WRITE | FLAG_PLAIN))) == 0;
+}
+
+/* Looks for a race with all that is kept, and keeps `now` as the first, in place of what is the least loss. */
+static void compare(struct thread *thread, const char *granule, struct access *kept, struct access now, uint32_t since)
+{
+	struct access *place = NULL;
+	unsigned worth = 0; /* of the place: the higher, the less is lost */
+
+	now.flags |= FLAG_ALONE;
+	for (unsigned i = 0; i < ACCESSES; i++) {
+		struct access *const before = &kept[i];
+		unsigned value = 1;
+
+		if (before->step < since) {
+			value = 3;
+		} else if (before->thread == now.thread) {
+			/* The new one says all that the old one did. */
+			if (covers(&now, before))
+				value = 4;
+		} else {
+			const uint8_t bytes = before->bytes & now.bytes, flags = before->flags | now.flags;
+			const bool ordered = before->step <= thread->clock.steps[before->thread];
+
+			if (schedule.options.feedback != NULL && (before->flags & ~now.flags & FLAG_WRITE) != 0 &&
+			    bytes != 0)
+				note_reads_from(before->pc, now.pc);
+			if (!ordered && bytes != 0 && (flags & FLAG_WRITE) != 0 && (flags & FLAG_PLAIN) != 0)
+				report_race(granule + __builtin_ctz(bytes), &now, before);
+			if (ordered && covers(&now, before)) {
+				before->step = 0; /* whatever comes after the new one comes after the old one, too */
+				value = 3;
+			} else {
+				now.flags &= (uint8_t)~FLAG_ALONE;
+				value = ordered ? 2 : 1;
+			}
+		}
+		if (value > worth || (value == worth && before->step < place->step)) {
+			worth = value;
+			place = before;
+		}
+	}
+	*place = kept[0];
+	kept[0] = now;
+}
+
+static inline void access_granule(struct thread *thread, const struct range *region, const char *granule, uint8_t bytes,
+				  uint8_t flags, uint32_t pc)
 {
 	struct page *const page = page_of(region, granule);
 
@@ -268,57 +320,50 @@ static void access_granule(struct thread *thread, const struct range *region, co
 		.bytes = bytes,
 		.flags = flags,
 	};
-	struct access *place = NULL;
-	unsigned worth = 0; /* of the place: the higher, the less is lost */
 
-	for (unsigned i = 0; i < ACCESSES; i++) {
-		struct access *const before = &kept[i];
-		unsigned value = 1;
-
-		if (before->step >= since && before->thread != thread->number &&
-		    (before->flags & ~flags & FLAG_WRITE) != 0 && (before->bytes & bytes) != 0 &&
-		    schedule.options.feedback != NULL)
-			note_reads_from(before->pc, pc);
-		if (before->step < since) {
-			value = 3;
-		} else if (before->thread == thread->number) {
-			/* The new one says all that the old one did. */
-			if ((before->bytes & ~bytes) == 0 && (before->flags & FLAG_WRITE) <= (flags & FLAG_WRITE) &&
-			    (before->flags & FLAG_ATOMIC) >= (flags & FLAG_ATOMIC))
-				value = 4;
-		} else if (before->step <= thread->clock.steps[before->thread]) {
-			value = 2;
-		} else if ((before->bytes & bytes) != 0 && ((before->flags | flags) & FLAG_WRITE) != 0 &&
-			   (before->flags & flags & FLAG_ATOMIC) == 0) {
-			report_race(granule + __builtin_ctz(before->bytes & bytes), &now, before);
-		}
-		if (value > worth || (value == worth && before->step < place->step)) {
-			worth = value;
-			place = before;
+	/* Most accesses are the first, or follow one of the same thread: with no other thread's, or since which nobody else did anything. */
+	if (kept->step < since) {
+		now.flags |= FLAG_ALONE; /* what lies behind the first is older still */
+		*kept = now;
+		return;
+	}
+	if (kept->thread == now.thread) {
+		if (kept->step == now.step && covers(kept, &now) &&
+		    ((kept->flags & FLAG_ALONE) != 0 || schedule.options.feedback == NULL))
+			return;
+		if ((kept->flags & FLAG_ALONE) != 0 && covers(&now, kept)) {
+			now.flags |= FLAG_ALONE;
+			*kept = now;
+			return;
 		}
 	}
-	*place = now;
+	compare(thread, granule, kept, now, since);
 }
 
 void race_access(struct thread *thread, const void *address, size_t size, bool writes, bool atomic, const void *pc)
 {
 	const struct range *const region = region_of(address);
 	const char *byte = address;
-	const uint8_t flags = (uint8_t)((writes ? FLAG_WRITE : 0) | (atomic ? FLAG_ATOMIC : 0));
+	const uint8_t flags = (uint8_t)((writes ? FLAG_WRITE : 0) | (atomic ? 0 : FLAG_PLAIN));
+	const uint32_t place = (uint32_t)((uintptr_t)pc - CODE_ORIGIN);
+	size_t offset = (uintptr_t)byte & 7;
 
 	if (region == NULL || blind)
 		return;
+	schedule.record->checks[VERDICT_RACE]++;
+	if (offset + size <= 8) {
+		access_granule(thread, region, byte - offset, (uint8_t)(((1u << size) - 1) << offset), flags, place);
+		return;
+	}
 	if (size > (size_t)(region->end - byte))
 		size = (size_t)(region->end - byte);
-	schedule.record->checks[VERDICT_RACE]++;
 	while (size > 0 && !blind) {
-		const size_t offset = (uintptr_t)byte & 7;
 		const size_t part = size < 8 - offset ? size : 8 - offset;
 
-		access_granule(thread, region, byte - offset, (uint8_t)(((1u << part) - 1) << offset), flags,
-			       (uint32_t)((uintptr_t)pc - CODE_ORIGIN));
+		access_granule(thread, region, byte - offset, (uint8_t)(((1u << part) - 1) << offset), flags, place);
 		byte += part;
 		size -= part;
+		offset = 0;
 	}
 }
 

@@ -61,7 +61,7 @@ struct schedule_options {
 		feedback; /* SCHEDULE_FEEDBACK counters, one grows for each pair of code places of which one thread reads what another
 			    * wrote; NULL: none */
 	uint64_t points_max; /* so many points without an end are no progress: verdict stuck; 0: a default */
-	bool kernel_switch;  /* the kernel's threads hand over to each other; the same runs, several times as slow (threads.c) */
+	bool kernel_switch; /* the kernel's threads hand over to each other; the same runs, several times as slow (threads.c) */
 };
 
 /*

@@ -256,9 +256,14 @@ static void make_thread(struct pooled *self)
 	await_word(&self->made);
 }
 
+bool threads_in_kernel(bool wanted)
+{
+	return wanted || !HAVE_REGISTERS;
+}
+
 void threads_begin(bool by_kernel)
 {
-	in_kernel = by_kernel || !HAVE_REGISTERS;
+	in_kernel = threads_in_kernel(by_kernel);
 	pool[0].thread_pointer = thread_pointer();
 	pool[0].token = 0;
 }
@@ -290,7 +295,9 @@ void threads_switch(struct thread *from, struct thread *to)
 		switch_registers(self, &pool[to->number]);
 		return;
 	}
+	const bool ended = from->state == STATE_ENDED; /* soon `from` may be a thread of the next run */
+
 	set_word(&pool[to->number].token);
-	if (from->state != STATE_ENDED)
+	if (!ended)
 		await_token(self);
 }

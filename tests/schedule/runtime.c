@@ -211,6 +211,41 @@ void runtime_keys(void)
 	CHECK(pthread_setspecific(keys[0], &thread) == EINVAL);
 }
 
+static __thread int number = 7, zero;
+static __thread char rest[300];
+static pthread_key_t unset;
+
+/* A thread of a later run is as new as one of the first. */
+static void *look_at_own(void *argument)
+{
+	CHECK(number == 7 && zero == 0 && rest[0] == 0 && rest[299] == 0);
+	CHECK(errno == 0);
+	CHECK(pthread_getspecific(unset) == NULL);
+	number = zero = rest[0] = rest[299] = 1;
+	pthread_setspecific(unset, &number);
+	atomic_fetch_add(&count, 1);
+	CHECK(number == 1 && zero == 1); /* nobody else's */
+	errno = EAGAIN;
+	if (argument != NULL)
+		pthread_exit(&number);
+	return &number;
+}
+
+void runtime_thread_locals(void)
+{
+	pthread_t threads[3];
+	void *results[3];
+
+	pthread_key_create(&unset, NULL);
+	number = 0;
+	for (uintptr_t i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, look_at_own, (void *)(i % 2));
+	for (int i = 0; i < 3; i++)
+		CHECK(pthread_join(threads[i], &results[i]) == 0 && results[i] != &number);
+	CHECK(results[0] != results[1] && results[1] != results[2] && results[0] != results[2]);
+	CHECK(number == 0);
+}
+
 static mtx_t c_mutex;
 static cnd_t c_condition;
 static once_flag c_once = ONCE_FLAG_INIT;

@@ -13,6 +13,7 @@ void runtime_timed_wait(void);
 void runtime_semaphore(void);
 void runtime_once(void);
 void runtime_keys(void);
+void runtime_thread_locals(void);
 void runtime_c11(void);
 void runtime_time(void);
 void runtime_spin(void);

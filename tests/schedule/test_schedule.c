@@ -57,13 +57,18 @@ static int run(void (*function)(void), struct schedule_options options, unsigned
 static void holds(void (*function)(void))
 {
 	for (enum schedule_strategy strategy = STRATEGY_NONE; strategy < STRATEGIES; strategy++) {
-		const struct schedule_options options = {
-			.strategy = strategy, .seed = 1, .depth = 3, .points_max = 20000};
-		const int status = run(function, options, 40);
+		for (int kernel = 0; kernel < 2; kernel++) {
+			const struct schedule_options options = {.strategy = strategy,
+								 .seed = 1,
+								 .depth = 3,
+								 .points_max = 20000,
+								 .kernel_switch = kernel != 0};
+			const int status = run(function, options, 40);
 
-		if (status != 0)
-			fail_msg("%s: status %d, %s: %s", schedule_strategy_name(strategy), status,
-				 verdict_name(record->verdict.kind), record->verdict.message);
+			if (status != 0)
+				fail_msg("%s: status %d, %s: %s", schedule_strategy_name(strategy), status,
+					 verdict_name(record->verdict.kind), record->verdict.message);
+		}
 	}
 }
 
@@ -80,6 +85,7 @@ HOLDS(timed_wait)
 HOLDS(semaphore)
 HOLDS(once)
 HOLDS(keys)
+HOLDS(thread_locals)
 HOLDS(c11)
 HOLDS(time)
 HOLDS(spin)
@@ -103,7 +109,7 @@ static void test_deadlock(void **state)
 	assert_non_null(strstr(record->verdict.message, "main waits for a thread to end"));
 }
 
-/* The emitted list is the same run in the process that emitted it and in another one, and only that list is. */
+/* The emitted list is the same run in the process that emitted it and in another one, by both ways to switch, and only that list is. */
 static void test_replay(void **state)
 {
 	static struct preemption list[RUN_PREEMPTIONS_MAX];
@@ -130,9 +136,12 @@ static void test_replay(void **state)
 		assert_int_equal(record->points, points);
 		assert_int_equal(record->preemption_count, count);
 		assert_memory_equal(record->preemptions, list, count * sizeof list[0]);
-		assert_int_equal(run(runtime_work, options, 1), 0);
-		assert_int_equal(record->trace_hash, hash);
-		assert_int_equal(record->points, points);
+		for (int kernel = 0; kernel < 2; kernel++) {
+			options.kernel_switch = kernel != 0;
+			assert_int_equal(run(runtime_work, options, 1), 0);
+			assert_int_equal(record->trace_hash, hash);
+			assert_int_equal(record->points, points);
+		}
 	}
 	assert_in_range(different, 30, 60); /* they are no constants */
 }
@@ -141,11 +150,13 @@ int main(void)
 {
 	const struct bundle *const bundle = &heapstorm_bundle_runtime;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_mutex_kinds), cmocka_unit_test(test_rwlock),    cmocka_unit_test(test_barrier),
-		cmocka_unit_test(test_timed_wait),  cmocka_unit_test(test_semaphore), cmocka_unit_test(test_once),
-		cmocka_unit_test(test_keys),        cmocka_unit_test(test_c11),       cmocka_unit_test(test_time),
-		cmocka_unit_test(test_spin),        cmocka_unit_test(test_stuck),     cmocka_unit_test(test_deadlock),
-		cmocka_unit_test(test_replay),
+		cmocka_unit_test(test_mutex_kinds), cmocka_unit_test(test_rwlock),
+		cmocka_unit_test(test_barrier),     cmocka_unit_test(test_timed_wait),
+		cmocka_unit_test(test_semaphore),   cmocka_unit_test(test_once),
+		cmocka_unit_test(test_keys),        cmocka_unit_test(test_thread_locals),
+		cmocka_unit_test(test_c11),         cmocka_unit_test(test_time),
+		cmocka_unit_test(test_spin),        cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_deadlock),    cmocka_unit_test(test_replay),
 	};
 
 	record = mmap(NULL, sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
