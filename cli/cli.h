@@ -20,6 +20,12 @@ enum {
 	STATUS_ENVIRONMENT = 3, /* the machine lacks something; the message says what */
 };
 
+/* How explore chooses schedules; ended by a NULL name. */
+struct strategy {
+	const char *name, *description;
+};
+extern const struct strategy cli_strategies[];
+
 int cmd_bench(int argc, char **argv);
 int cmd_explore(int argc, char **argv);
 int cmd_export(int argc, char **argv);

@@ -15,15 +15,17 @@
 #include "report.h"
 #include "supervisor.h"
 
+#define BOUND_DEFAULT "2"
 #define CONFIRMATIONS 2 /* fresh processes in which a failure has to come again, at the same point */
 
 struct arguments {
-	const char *allocator, *strategy, *out, *runs, *seed, *json, *junit, *runner, *scenario, *threads;
+	const char *allocator, *strategy, *bound, *out, *runs, *seed, *json, *junit, *runner, *scenario, *threads;
 	double budget, timeout;
 };
 
 enum {
-	OPTION_BUDGET = 256,
+	OPTION_BOUND = 256,
+	OPTION_BUDGET,
 	OPTION_JSON,
 	OPTION_JUNIT,
 	OPTION_OUT,
@@ -36,6 +38,22 @@ enum {
 	OPTION_TIMEOUT,
 };
 
+const struct strategy cli_strategies[] = {
+	{"mix", "random, pct, surw and pos in turn (the default of explore)"},
+	{"none", "no preemption"},
+	{"random", "switches once in 2 to 128 points"},
+	{"pct", "random priorities that change a few times"},
+	{"surw", "uniform over the orders of the accesses to one shared object"},
+	{"pos", "a random priority for each access"},
+	{"bounded", "every schedule with at most --bound preemptions"},
+	{NULL, NULL},
+};
+
+static bool is_bounded(const struct arguments *arguments)
+{
+	return strcmp(arguments->strategy, "bounded") == 0;
+}
+
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
 	struct arguments *const arguments = state->input;
@@ -43,6 +61,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	switch (key) {
 	case 'a':
 		arguments->allocator = value;
+		return 0;
+	case OPTION_BOUND:
+		cli_number(value, "--bound", 0, 1000);
+		arguments->bound = value;
 		return 0;
 	case OPTION_BUDGET:
 		arguments->budget = cli_seconds(value, "--budget");
@@ -76,16 +98,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		cli_number(value, "--seed", 0, UINT64_MAX);
 		arguments->seed = value;
 		return 0;
-	case OPTION_STRATEGY: {
-		static const char *const names[] = {"mix", "none", "random", "pct", "surw", "pos"};
-
-		for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-			if (strcmp(value, names[i]) == 0) {
+	case OPTION_STRATEGY:
+		for (const struct strategy *strategy = cli_strategies; strategy->name != NULL; strategy++)
+			if (strcmp(value, strategy->name) == 0) {
 				arguments->strategy = value;
 				return 0;
 			}
-		cli_die(STATUS_USAGE, "--strategy %s: expected mix, none, random, pct, surw or pos", value);
-	}
+		cli_die(STATUS_USAGE, "--strategy %s: expected mix, none, random, pct, surw, pos or bounded", value);
 	case OPTION_TIMEOUT:
 		arguments->timeout = cli_seconds(value, "--timeout");
 		return 0;
@@ -124,6 +143,8 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 			(char *)arguments->seed,
 			"--runs",
 			(char *)(file_alone ? "1" : arguments->runs),
+			"--bound",
+			(char *)arguments->bound,
 			"--scenario",
 			(char *)arguments->scenario,
 			"--threads",
@@ -212,6 +233,28 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 	printf("  again:     heapstorm replay %s\n", failure->folder);
 }
 
+/* How much of what there is was run. */
+static void print_bounded(const char *bound, const struct run_record *record, cJSON *json)
+{
+	const unsigned level = record->bound_level;
+
+	cJSON_AddBoolToObject(json, "exhausted", record->bound_done);
+	if (record->verdict.kind != VERDICT_CLEAN)
+		return;
+	if (record->bound_done) {
+		printf("  bounded:   all %" PRIu64 " schedules with at most %s preemption%s were run: clean\n",
+		       record->programs, bound, strcmp(bound, "1") == 0 ? "" : "s");
+		return;
+	}
+	printf("  bounded:   not exhausted: ");
+	if (level > 0)
+		printf("all schedules with at most %u preemption%s were run, ", level - 1, level == 2 ? "" : "s");
+	printf("of those with %u at least %" PRIu64 " were not", level, record->bound_pending);
+	if (record->bound_pending_later > 0)
+		printf(", of those with %u at least %" PRIu64, level + 1, record->bound_pending_later);
+	printf("\n");
+}
+
 static enum verdict_kind explore_file(const struct arguments *arguments, const char *file, struct program *program,
 				      double budget, struct run_record *total, cJSON *results)
 {
@@ -233,6 +276,8 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	       (double)result.record->programs / (cli_now() - start), verdict_name(verdict));
 	cJSON_AddNumberToObject(figures, "schedules", (double)result.record->programs);
 	cJSON_AddNumberToObject(figures, "seconds", cli_now() - start);
+	if (is_bounded(arguments))
+		print_bounded(arguments->bound, result.record, figures);
 	if (verdict != VERDICT_CLEAN) {
 		report_print(stdout, program, result.record, NULL);
 		find_runner(arguments, runner, sizeof runner);
@@ -256,10 +301,13 @@ int cmd_explore(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the files say (default: mem_alloc_2.0)", 0},
-		{"strategy", OPTION_STRATEGY, "NAME", 0, "mix (the default), none, random, pct, surw or pos", 0},
+		{"strategy", OPTION_STRATEGY, "NAME", 0, "mix (the default), or another of heapstorm list", 0},
+		{"bound", OPTION_BOUND, "N", 0, "Strategy bounded: at most N preemptions (default " BOUND_DEFAULT ")",
+		 0},
 		{"scenario", OPTION_SCENARIO, "NAME", 0, "Without a file: kind of the programs (default mixed)", 0},
 		{"threads", OPTION_THREADS, "N", 0, "Without a file: threads of the programs (default 3)", 0},
-		{"runs", OPTION_RUNS, "N", 0, "Schedules of each file, or of all programs (default 10000)", 0},
+		{"runs", OPTION_RUNS, "N", 0,
+		 "Schedules of each file, or of all programs (default 10000; bounded: all)", 0},
 		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, shared by the programs", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the first schedule (default 1)", 0},
 		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
@@ -283,7 +331,6 @@ int cmd_explore(int argc, char **argv)
 				      .scenario = scenarios[0].name,
 				      .threads = "3",
 				      .out = "heapstorm-failures",
-				      .runs = "10000",
 				      .seed = "1",
 				      .timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
@@ -294,6 +341,12 @@ int cmd_explore(int argc, char **argv)
 	struct program program;
 	enum program_format format;
 
+	if (arguments.bound != NULL && !is_bounded(&arguments))
+		cli_die(STATUS_USAGE, "--bound is for --strategy bounded");
+	if (arguments.bound == NULL)
+		arguments.bound = BOUND_DEFAULT;
+	if (arguments.runs == NULL)
+		arguments.runs = is_bounded(&arguments) ? "18446744073709551615" : "10000";
 	/* One word that is no file names an allocator. */
 	if (files == 1 && arguments.allocator == NULL && access(argv[first], F_OK) != 0) {
 		arguments.allocator = argv[first];
@@ -301,6 +354,8 @@ int cmd_explore(int argc, char **argv)
 	}
 	if (arguments.allocator != NULL)
 		cli_check_allocator(arguments.allocator, "explore");
+	if (files == 0 && is_bounded(&arguments))
+		cli_die(STATUS_USAGE, "--strategy bounded needs a file: it runs all schedules of one program");
 	cli_check_writable(arguments.json);
 	cli_check_writable(arguments.junit);
 	cli_check_folder(arguments.out);

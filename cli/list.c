@@ -15,7 +15,8 @@ static const char *hooks(const struct allocator *allocator)
 
 int cmd_list(int argc, char **argv)
 {
-	const struct argp argp = {.doc = "Lists the allocators, the scenarios of stress, the oracles (each names a "
+	const struct argp argp = {.doc = "Lists the allocators, the scenarios of stress, the strategies of explore, "
+					 "the oracles (each names a "
 					 "verdict) and the operations of programs."};
 
 	if (cli_parse(&argp, argc, argv, NULL) < argc)
@@ -27,6 +28,9 @@ int cmd_list(int argc, char **argv)
 	printf("\nScenarios of stress: what threads do\n");
 	for (size_t i = 0; scenarios[i].name != NULL; i++)
 		printf("  %-17s  %s\n", scenarios[i].name, scenarios[i].description);
+	printf("\nStrategies of explore: which schedules are run\n");
+	for (const struct strategy *strategy = cli_strategies; strategy->name != NULL; strategy++)
+		printf("  %-7s  %s\n", strategy->name, strategy->description);
 	printf("\nOracles: what must hold\n");
 	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
 		printf("  %-14s  %s\n", verdict_name((enum verdict_kind)i), verdict_meaning((enum verdict_kind)i));

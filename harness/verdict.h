@@ -119,6 +119,9 @@ struct run_record {
 	uint64_t trace_hash; /* of all of them */
 	uint32_t preemption_count;
 	struct preemption preemptions[RUN_PREEMPTIONS_MAX]; /* the schedule as it came to be */
+	uint32_t bound_level;                               /* strategy bounded: preemptions of the schedules at work */
+	uint32_t bound_done;                                /* all up to the bound were run */
+	uint64_t bound_pending, bound_pending_later;        /* known and not yet run: with so many, with one more */
 	uint32_t stack_count;
 	struct run_stack stacks[2]; /* race: both accesses, the later one first */
 	uint32_t input_size;        /* fuzzing: the input at work, so that whatever kills the process cannot lose it */

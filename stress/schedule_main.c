@@ -1,7 +1,8 @@
 /*
  * The process in which programs run under a chosen schedule: runner-sched [options] ALLOCATOR [FILE]
  *
- *   --strategy NAME  none, file (the schedule of FILE), random, pct, surw, pos, or mix: the random ones in turn (default: file)
+ *   --strategy NAME  none, file (the schedule of FILE), random, pct, surw, pos, bounded, or mix: the random ones in turn (default: file)
+ *   --bound N        bounded: schedules with at most N preemptions (default 2); it ends when all were run
  *   --runs N         schedules to try (default 1)
  *   --seed N         run i of a strategy has the seed N + i
  *   --points N       more scheduling points are no progress
@@ -44,7 +45,7 @@ int main(int argc, char **argv)
 	enum program_format format;
 	char message[512];
 	const struct scenario *scenario = &scenarios[0];
-	unsigned threads = 3;
+	unsigned threads = 3, bound = 2;
 	uint64_t runs = 1, seed = 1, same = 0, hash = 0, points = 0;
 	bool mix = false;
 	int at = 1;
@@ -62,6 +63,8 @@ int main(int argc, char **argv)
 			runs = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--seed") == 0) {
 			seed = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[at], "--bound") == 0) {
+			bound = (unsigned)strtoul(value, NULL, 10);
 		} else if (strcmp(argv[at], "--points") == 0) {
 			schedule_options.points_max = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--threads") == 0) {
@@ -80,8 +83,8 @@ int main(int argc, char **argv)
 
 	if (argc - at != 1 && argc - at != 2) {
 		fprintf(stderr,
-			"usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] [--scenario NAME] [--threads "
-			"N] "
+			"usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] [--bound N] [--scenario NAME] "
+			"[--threads N] "
 			"ALLOCATOR [FILE]\n",
 			argv[0]);
 		return 2;
@@ -111,6 +114,7 @@ int main(int argc, char **argv)
 	options.scheduler = schedule_for_executor(&schedule_options);
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
+	schedule_bounded_start(bound);
 	for (uint64_t run = 0; run < runs && !interrupted; run++) {
 		schedule_options.seed = seed + run;
 		if (generated && run % SCHEDULES_EACH == 0) {
@@ -122,6 +126,19 @@ int main(int argc, char **argv)
 			schedule_mix(run, &schedule_options);
 		if (executor_run(executor, &subject, &program, &options) != VERDICT_CLEAN)
 			_Exit(1);
+		if (schedule_options.strategy == STRATEGY_BOUNDED) {
+			switch (schedule_bounded_next(record)) {
+			case SEARCH_GOES_ON:
+				continue;
+			case SEARCH_DIVERGED:
+				fprintf(stderr,
+					"heapstorm: run %" PRIu64 " did not get to where the one before it was\n",
+					run + 1);
+				return 3;
+			default:
+				return 0;
+			}
+		}
 		/* The same schedule has to be the same run. */
 		if (schedule_options.strategy != STRATEGY_FILE && schedule_options.strategy != STRATEGY_NONE)
 			continue;

@@ -145,6 +145,13 @@ void threads_fresh(void);
 /* `to` runs. Returns when another thread has switched to `from`; if that has ended never, or at once. */
 void threads_switch(struct thread *from, struct thread *to);
 
+/* ---- bounded.c ---- */
+
+/* The list of the schedule that is run, up to its last entry but one. */
+void bounded_begin(const struct preemption **list, size_t *count);
+/* `listed` is who runs by that list. */
+struct thread *bounded_choose(struct thread *thread, bool blocked, struct thread *usual, struct thread *listed);
+
 /* ---- race.c ---- */
 
 void race_watch_bundle(const struct bundle *bundle);

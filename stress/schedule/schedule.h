@@ -31,12 +31,13 @@
 #define SCHEDULE_THREADS_MAX 128
 
 enum schedule_strategy {
-	STRATEGY_NONE,   /* no preemption */
-	STRATEGY_FILE,   /* the list that is given */
-	STRATEGY_RANDOM, /* switches at a few random points */
-	STRATEGY_PCT,    /* random priorities with d - 1 changes: Burckhardt et al., ASPLOS 2010 */
-	STRATEGY_SURW,   /* uniform over the orders of the accesses to one shared address: Zhao et al., ASPLOS 2025 */
-	STRATEGY_POS,    /* partial order sampling: Yuan, Yang, Gu, CAV 2018 */
+	STRATEGY_NONE,    /* no preemption */
+	STRATEGY_FILE,    /* the list that is given */
+	STRATEGY_RANDOM,  /* switches at a few random points */
+	STRATEGY_PCT,     /* random priorities with d - 1 changes: Burckhardt et al., ASPLOS 2010 */
+	STRATEGY_SURW,    /* uniform over the orders of the accesses to one shared address: Zhao et al., ASPLOS 2025 */
+	STRATEGY_POS,     /* partial order sampling: Yuan, Yang, Gu, CAV 2018 */
+	STRATEGY_BOUNDED, /* all of them, one a run: schedule_bounded_next */
 	STRATEGIES
 };
 
@@ -47,6 +48,21 @@ struct schedule_options;
 
 /* Sets strategy and depth for run number `run` of a campaign that takes the random strategies in turn. */
 void schedule_mix(uint64_t run, struct schedule_options *options);
+
+/*
+ * Strategy BOUNDED: iterative context bounding (Musuvathi and Qadeer, PLDI 2007). Each run is another schedule; first those without a
+ * preemption, then those with one, and so on up to `bound`. All runs must be of the same program.
+ */
+enum schedule_search {
+	SEARCH_GOES_ON,
+	SEARCH_DONE,     /* all were run */
+	SEARCH_FULL,     /* too many for the memory there is */
+	SEARCH_DIVERGED, /* a run was not as it was before */
+};
+void schedule_bounded_start(unsigned bound);
+
+/* After a run: goes on to the next schedule. Says in `record` how far the search is. */
+enum schedule_search schedule_bounded_next(struct run_record *record);
 
 #define SCHEDULE_FEEDBACK 65536
 

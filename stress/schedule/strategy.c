@@ -8,7 +8,7 @@
 #define PCT_CHANGES_MAX 16
 #define LOW_PRIORITY (UINT64_C(1) << 62)
 
-static const char *const names[STRATEGIES] = {"none", "file", "random", "pct", "surw", "pos"};
+static const char *const names[STRATEGIES] = {"none", "file", "random", "pct", "surw", "pos", "bounded"};
 
 const char *schedule_strategy_name(enum schedule_strategy strategy)
 {
@@ -330,7 +330,9 @@ void strategy_begin(void)
 	}
 	if (schedule.options.strategy == STRATEGY_SURW)
 		begin_surw();
-	if (schedule.options.strategy == STRATEGY_FILE)
+	if (schedule.options.strategy == STRATEGY_BOUNDED)
+		bounded_begin(&schedule.options.list, &schedule.options.list_count);
+	if (schedule.options.strategy == STRATEGY_FILE || schedule.options.strategy == STRATEGY_BOUNDED)
 		begin_file();
 }
 
@@ -347,6 +349,8 @@ struct thread *strategy_choose(struct thread *thread, bool blocked)
 	switch (schedule.options.strategy) {
 	case STRATEGY_FILE:
 		return choose_file(thread, usual);
+	case STRATEGY_BOUNDED:
+		return bounded_choose(thread, blocked, usual, choose_file(thread, usual));
 	case STRATEGY_RANDOM:
 		return choose_random(thread, blocked);
 	case STRATEGY_PCT:

@@ -35,6 +35,35 @@ expect 0 "$heapstorm" replay threads.heap --repeat 50
 grep 'hash' "$work/out" >again
 cmp first again || failures=$((failures + 1))
 
+# All schedules of a small program, or how far it got.
+cat >small.heap <<'END'
+heapstorm 1
+thread main
+  spawn t1
+  a = malloc 24
+thread t1
+  b = malloc 24
+END
+expect 0 "$heapstorm" explore small.heap --strategy bounded --bound 0
+says out 'all [0-9]* schedules with at most 0 preemptions were run: clean'
+expect 0 "$heapstorm" explore small.heap --strategy bounded --bound 2 --json result.json
+says out 'all [0-9]* schedules with at most 2 preemptions were run: clean'
+last_line 'verdict: clean'
+grep -o 'all [0-9]* schedules' "$work/out" >first
+expect 0 "$heapstorm" explore small.heap --strategy bounded
+grep -o 'all [0-9]* schedules' "$work/out" >again
+cmp first again || failures=$((failures + 1))
+python3 - <<'END' || failures=$((failures + 1))
+import json
+result = json.load(open("result.json"))[0]
+assert result["exhausted"] and result["schedules"] > 100, result
+END
+expect 0 "$heapstorm" explore small.heap --strategy bounded --runs 30
+says out 'not exhausted: all schedules with at most 0 preemptions were run, of those with 1 at least [0-9]* were not'
+expect 2 "$heapstorm" explore --strategy bounded
+says err 'needs a file'
+expect 2 "$heapstorm" explore small.heap --bound 2
+says err 'is for --strategy bounded'
 expect 2 "$heapstorm" explore --strategy nonsense
 says err 'expected mix, none'
 expect 2 "$heapstorm" explore nonsense

@@ -94,7 +94,7 @@ def explore(heapstorm, runner, program, arguments, work):
     result = work / "result.json"
     done = subprocess.run(
         [heapstorm, "explore", "--runner", runner, "--allocator", "mem_alloc_2.0", "--runs", str(arguments.runs), "--budget",
-         f"{arguments.budget}s", "--seed", str(arguments.seed), "--out", work / "kept", "--json", result, program],
+         f"{arguments.budget}s", "--seed", str(arguments.seed), "--strategy", arguments.strategy, "--out", work / "kept", "--json", result, program],
         capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         return None, None, done.stdout + done.stderr
@@ -123,6 +123,7 @@ def main():
     parser.add_argument("--runs", type=int, default=20000, help="schedules of a mistake at most")
     parser.add_argument("--budget", type=int, default=60, help="seconds for a mistake at most")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--strategy", default="mix", help="of heapstorm explore (default: mix)")
     parser.add_argument("--tsan", type=int, default=0, metavar="SECONDS",
                         help="also let the threads of heapstorm stress run freely under ThreadSanitizer for so long")
     parser.add_argument("names", nargs="*")

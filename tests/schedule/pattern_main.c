@@ -1,7 +1,8 @@
 /*
  * Runs a pattern under the scheduler: pattern_NAME [options]
  *
- *   --strategy NAME  none, random, pct, surw, pos, or mix (default: mix)
+ *   --strategy NAME  none, random, pct, surw, pos, bounded, or mix (default: mix)
+ *   --bound N        bounded: at most so many preemptions (default 2); `--runs` counts all the same
  *   --seeds N        campaigns, each in a process of its own (default 1); the first has the seed --seed
  *   --seed N         (default 1)
  *   --runs N         schedules of a campaign; it ends at the first failure (default 1000)
@@ -12,6 +13,8 @@
  *
  * Each failure is replayed from its list in a fresh process. Prints one line:
  *   found F of SEEDS, median M, most X, VERDICT: MESSAGE
+ * and before it, if the strategy bounded ran all there was:
+ *   all N schedules
  * Exit status: 0 no failure, 1 failures, all replayed, 2 bad usage, 3 a replay was not the same run.
  */
 #include <signal.h>
@@ -36,6 +39,7 @@ static struct bundle_snapshot snapshot;
 static struct schedule_options options = {.depth = 3, .points_max = 50000};
 static bool mix = true, verify;
 static uint64_t runs = 1000, first_seed = 1;
+static unsigned bound = 2;
 
 void pattern_failed(const char *what)
 {
@@ -74,6 +78,7 @@ static void verify_list(struct run_record *record)
 
 static void campaign(struct run_record *record, uint64_t seed)
 {
+	schedule_bounded_start(bound);
 	for (uint64_t run = 0; run < runs; run++) {
 		options.seed = seed * 1000003 + run;
 		if (mix)
@@ -82,6 +87,18 @@ static void campaign(struct run_record *record, uint64_t seed)
 		run_once(record);
 		if (verify)
 			verify_list(record);
+		if (options.strategy != STRATEGY_BOUNDED)
+			continue;
+		switch (schedule_bounded_next(record)) {
+		case SEARCH_DONE:
+			printf("all %llu schedules\n", (unsigned long long)record->programs);
+			fflush(stdout);
+			return;
+		case SEARCH_DIVERGED:
+			_exit(3);
+		default:
+			break;
+		}
 	}
 }
 
@@ -197,6 +214,8 @@ int main(int argc, char **argv)
 			runs = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[i], "--points") == 0) {
 			options.points_max = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[i], "--bound") == 0) {
+			bound = (unsigned)strtoul(value, NULL, 10);
 		} else if (strcmp(argv[i], "--save") == 0) {
 			save = value;
 		} else if (strcmp(argv[i], "--replay") == 0) {

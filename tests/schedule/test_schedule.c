@@ -1,4 +1,5 @@
 /* The runtime of the scheduled runner: each use of it in runtime.c, in a process of its own, under several schedules. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -46,8 +47,12 @@ static int run(void (*function)(void), struct schedule_options options, unsigned
 	fflush(NULL);
 	child = fork();
 	if (child == 0) {
-		for (unsigned i = 0; i < runs; i++, options.seed++)
+		schedule_bounded_start(2);
+		for (unsigned i = 0; i < runs; i++, options.seed++) {
 			run_here(function, &options);
+			if (options.strategy == STRATEGY_BOUNDED && schedule_bounded_next(record) != SEARCH_GOES_ON)
+				break;
+		}
 		_exit(0);
 	}
 	assert_true(child > 0 && waitpid(child, &status, 0) == child);
@@ -146,6 +151,91 @@ static void test_replay(void **state)
 	assert_in_range(different, 30, 60); /* they are no constants */
 }
 
+/* ---- All schedules up to a number of preemptions ---- */
+
+static unsigned steps[3], left;
+
+static void *make_steps(void *argument)
+{
+	for (unsigned i = 0; i < steps[(uintptr_t)argument]; i++)
+		schedule_point(POINT_ATOMIC_WRITE, steps, NULL);
+	if (--left == 0)
+		schedule_wake(&left, true);
+	return NULL;
+}
+
+/* Threads with one point at their start and steps[i] more; main goes on when all have ended. */
+static void run_steps(void)
+{
+	left = 0;
+	for (uintptr_t i = 0; i < 3; i++)
+		if (steps[i] != UINT_MAX) {
+			left++;
+			schedule_spawn(SCHEDULE_ANY_THREAD, make_steps, (void *)i);
+		}
+	schedule_block(&left, "for all", false, NULL);
+}
+
+static int compare_hashes(const void *a, const void *b)
+{
+	const uint64_t one = *(const uint64_t *)a, two = *(const uint64_t *)b;
+
+	return one < two ? -1 : one > two;
+}
+
+/* Runs all with at most `bound` preemptions; checks that no two are the same. Returns how many there are. */
+static unsigned count_schedules(unsigned bound)
+{
+	static uint64_t hashes[20000];
+	const struct schedule_options options = {.strategy = STRATEGY_BOUNDED};
+	enum schedule_search search;
+	unsigned count = 0, level = 0;
+
+	schedule_bounded_start(bound);
+	do {
+		assert_in_range(record->bound_level, level, bound);
+		level = record->bound_level;
+		run_here(run_steps, &options);
+		assert_in_range(count, 0, 19999);
+		hashes[count++] = record->trace_hash;
+		search = schedule_bounded_next(record);
+	} while (search == SEARCH_GOES_ON);
+	assert_int_equal(search, SEARCH_DONE);
+	assert_int_equal(record->bound_pending, 0);
+	qsort(hashes, count, sizeof hashes[0], compare_hashes);
+	for (unsigned i = 1; i < count; i++)
+		assert_true(hashes[i - 1] != hashes[i]);
+	return count;
+}
+
+/*
+ * Two threads with p and q points where they can be preempted: with c preemptions the first is so ceil(c/2) times, the other one
+ * floor(c/2) times, each at different points, and each of the two can be the first. All together: the interleavings of p + 1 and q + 1
+ * stretches.
+ */
+static void test_bounded_count(void **state)
+{
+	static const unsigned expected[] = {2, 2 + 5, 2 + 5 + 12, 2 + 5 + 12 + 9, 2 + 5 + 12 + 9 + 6, 35};
+
+	(void)state;
+	steps[0] = 2; /* p = 3 */
+	steps[1] = 1; /* q = 2 */
+	steps[2] = UINT_MAX;
+	for (unsigned bound = 0; bound < 6; bound++) {
+		record->bound_level = 0;
+		assert_int_equal(count_schedules(bound), expected[bound]);
+	}
+	record->bound_level = 0;
+	assert_int_equal(count_schedules(100), 35);
+	/* Three threads: 7! / (2! 2! 3!) */
+	steps[0] = steps[1] = 0;
+	steps[2] = 1;
+	record->bound_level = 0;
+	assert_int_equal(count_schedules(100), 210);
+	record->bound_level = 0;
+	assert_int_equal(count_schedules(0), 6); /* which one goes on is free where one ends */
+}
+
 int main(void)
 {
 	const struct bundle *const bundle = &heapstorm_bundle_runtime;
@@ -157,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_c11),         cmocka_unit_test(test_time),
 		cmocka_unit_test(test_spin),        cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_deadlock),    cmocka_unit_test(test_replay),
+		cmocka_unit_test(test_bounded_count),
 	};
 
 	record = mmap(NULL, sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
