@@ -6,6 +6,7 @@
  *   --runs N         schedules to try (default 1)
  *   --seed N         run i of a strategy has the seed N + i
  *   --points N       more scheduling points are no progress
+ *   --switch HOW     process or kernel: who switches threads (default: process)
  *   --scenario NAME  without FILE: programs of this scenario (stress/generator.h), SCHEDULES_EACH schedules of each
  *   --threads N      of these programs (default 3)
  *
@@ -67,6 +68,8 @@ int main(int argc, char **argv)
 			bound = (unsigned)strtoul(value, NULL, 10);
 		} else if (strcmp(argv[at], "--points") == 0) {
 			schedule_options.points_max = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[at], "--switch") == 0) {
+			schedule_options.kernel_switch = strcmp(value, "kernel") == 0;
 		} else if (strcmp(argv[at], "--threads") == 0) {
 			threads = (unsigned)strtoul(value, NULL, 10);
 		} else if (strcmp(argv[at], "--scenario") == 0) {
@@ -83,7 +86,9 @@ int main(int argc, char **argv)
 
 	if (argc - at != 1 && argc - at != 2) {
 		fprintf(stderr,
-			"usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] [--bound N] [--scenario NAME] "
+			"usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] [--bound N] [--switch HOW] "
+			"[--scenario "
+			"NAME] "
 			"[--threads N] "
 			"ALLOCATOR [FILE]\n",
 			argv[0]);
