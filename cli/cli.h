@@ -111,8 +111,9 @@ void cli_print_stacks(FILE *file, const char *executable, const struct run_recor
  */
 cJSON *cli_stacks_json(const char *executable, const struct run_record *record, const char *sanitizer_output);
 
-/* Writes the results as one JUnit test suite: `results` is an array of report_json objects. Ends the process with status 2 if that fails. */
-void cli_write_junit(const char *path, const char *suite, const cJSON *results);
+/* Adds `stacks` and `signature` (report_failure_signature) to the result of a run that was not clean. */
+void cli_add_stacks(cJSON *result, const struct program *program, const struct run_record *record,
+		    const char *executable, const char *sanitizer_output);
 
 /* Runs a program and writes the picture of its heap as one HTML page. `given` is an allocator or NULL: cli_allocator_of. */
 void cli_write_html(const char *file, const struct program *program, const char *given, const char *path);

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "failure.h"
 #include "generator.h"
+#include "output.h"
 #include "report.h"
 #include "supervisor.h"
 
@@ -19,15 +20,14 @@
 #define CONFIRMATIONS 2 /* fresh processes in which a failure has to come again, at the same point */
 
 struct arguments {
-	const char *allocator, *strategy, *bound, *out, *runs, *seed, *json, *junit, *runner, *scenario, *threads;
-	double budget, timeout;
+	struct shared_options shared;
+	const char *allocator, *strategy, *bound, *out, *runs, *seed, *runner, *scenario, *threads;
+	double budget;
 };
 
 enum {
 	OPTION_BOUND = 256,
 	OPTION_BUDGET,
-	OPTION_JSON,
-	OPTION_JUNIT,
 	OPTION_OUT,
 	OPTION_RUNNER,
 	OPTION_RUNS,
@@ -35,7 +35,6 @@ enum {
 	OPTION_SEED,
 	OPTION_STRATEGY,
 	OPTION_THREADS,
-	OPTION_TIMEOUT,
 };
 
 const struct strategy cli_strategies[] = {
@@ -59,6 +58,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		output_give_options(state, &arguments->shared);
+		return 0;
 	case 'a':
 		arguments->allocator = value;
 		return 0;
@@ -68,12 +70,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_BUDGET:
 		arguments->budget = cli_seconds(value, "--budget");
-		return 0;
-	case OPTION_JSON:
-		arguments->json = value;
-		return 0;
-	case OPTION_JUNIT:
-		arguments->junit = value;
 		return 0;
 	case OPTION_OUT:
 		arguments->out = value;
@@ -105,9 +101,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 				return 0;
 			}
 		cli_die(STATUS_USAGE, "--strategy %s: expected mix, none, random, pct, surw, pos or bounded", value);
-	case OPTION_TIMEOUT:
-		arguments->timeout = cli_seconds(value, "--timeout");
-		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -156,7 +149,7 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 	const struct supervision supervision = {
 		.argv = argv,
 		.output = output,
-		.timeout_seconds = arguments->timeout,
+		.timeout_seconds = arguments->shared.timeout,
 		.budget_seconds = budget,
 		.interrupted = &cli_interrupted,
 		.progress = show_progress,
@@ -311,15 +304,13 @@ int cmd_explore(int argc, char **argv)
 		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, shared by the programs", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the first schedule (default 1)", 0},
 		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
-		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
 		{"runner", OPTION_RUNNER, "FILE", 0, "Another scheduled runner than the installed one", 0},
-		{"json", OPTION_JSON, "FILE", 0, "Write the results as JSON", 0},
-		{"junit", OPTION_JUNIT, "FILE", 0, "Write the results as JUnit XML", 0},
 		{0},
 	};
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
+		.children = shared_children,
 		.args_doc = "[ALLOCATOR | FILE...]",
 		.doc = "Runs programs with threads (those of the files, or random ones) under many schedules, one "
 		       "thread at a time, and keeps the schedule "
@@ -332,7 +323,7 @@ int cmd_explore(int argc, char **argv)
 				      .threads = "3",
 				      .out = "heapstorm-failures",
 				      .seed = "1",
-				      .timeout = 10};
+				      .shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	int files = argc - first;
 	static struct run_record total;
@@ -356,8 +347,7 @@ int cmd_explore(int argc, char **argv)
 		cli_check_allocator(arguments.allocator, "explore");
 	if (files == 0 && is_bounded(&arguments))
 		cli_die(STATUS_USAGE, "--strategy bounded needs a file: it runs all schedules of one program");
-	cli_check_writable(arguments.json);
-	cli_check_writable(arguments.junit);
+	output_check(&arguments.shared);
 	cli_check_folder(arguments.out);
 	cli_catch_interrupts();
 	for (int i = 0; i < files; i++)
@@ -379,8 +369,7 @@ int cmd_explore(int argc, char **argv)
 		worst = explore_file(&arguments, NULL, &program, arguments.budget, &total, results);
 	}
 	program_destroy(&program);
-	cli_write_json(arguments.json, results);
-	cli_write_junit(arguments.junit, "explore", results);
+	output_write(&arguments.shared, "explore", results);
 	cJSON_Delete(results);
 	printf("\n%" PRIu64 " schedules, %" PRIu64 " operations, %" PRIu64 " accesses looked at for races\n",
 	       total.programs, total.operations, total.checks[VERDICT_RACE]);

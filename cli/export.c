@@ -13,23 +13,27 @@
 
 #include "cli.h"
 #include "config.h"
+#include "output.h"
 #include "report.h"
 #include "subject.h"
 #include "supervisor.h"
 
 struct arguments {
 	const char *allocator, *output, *with;
-	double timeout;
+	struct shared_options shared;
 	bool c, rep;
 };
 
-enum { OPTION_C = 256, OPTION_REP, OPTION_TIMEOUT, OPTION_WITH };
+enum { OPTION_C = 256, OPTION_REP, OPTION_WITH };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &arguments->shared;
+		return 0;
 	case 'a':
 		arguments->allocator = value;
 		return 0;
@@ -41,9 +45,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_REP:
 		arguments->rep = true;
-		return 0;
-	case OPTION_TIMEOUT:
-		arguments->timeout = cli_seconds(value, "--timeout");
 		return 0;
 	case OPTION_WITH:
 		arguments->with = value;
@@ -102,6 +103,8 @@ bool export_find_allocator(const char *name, const char *words, struct export_al
 	static const char *second[] = {"os.c", "mem_alloc_2.0/*.c", NULL};
 	bool known = true;
 
+	if (words == NULL && getenv("HEAPSTORM_WITH") != NULL)
+		words = getenv("HEAPSTORM_WITH");
 	*allocator = (struct export_allocator){0};
 	snprintf(allocator->name, sizeof allocator->name, "%s", name);
 	for (size_t i = 0; heapstorm_adapters[i] != NULL; i++)
@@ -340,19 +343,21 @@ int cmd_export(int argc, char **argv)
 		{"output", 'o', "FILE", 0, "Write to FILE (default for C: repro.c)", 0},
 		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the file says", 0},
 		{"with", OPTION_WITH, "WORDS", 0,
-		 "What brings in the allocator, as words for the C compiler: sources, libraries, -I and -D", 0},
-		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
+		 "What brings in the allocator, as words for the C compiler: sources, libraries, -I and -D (default: "
+		 "HEAPSTORM_WITH)",
+		 0},
 		{0},
 	};
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
+		.children = timeout_children,
 		.args_doc = "FILE",
 		.doc = "Writes a failing program as standalone C. It is compiled and run before: what does not fail by "
 		       "itself "
 		       "is not written.",
 	};
-	struct arguments arguments = {.timeout = 10};
+	struct arguments arguments = {.shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	static struct run_record record;
 	struct export_allocator allocator;
@@ -377,7 +382,7 @@ int cmd_export(int argc, char **argv)
 		cli_die(STATUS_ENVIRONMENT,
 			"neither the sources of %s nor its library are there: name them with --with", name);
 	cli_runner_path("asan", runner, sizeof runner);
-	cli_run_once(runner, true, name, &program, arguments.timeout, NULL, &record);
+	cli_run_once(runner, true, name, &program, arguments.shared.timeout, NULL, &record);
 	if (record.verdict.kind == VERDICT_CLEAN)
 		cli_die(STATUS_FOUND, "%s does not fail on %s: nothing to export", argv[first], name);
 	if (!export_verified(&program, &record.verdict, &allocator, cli_temporary_folder(), arguments.output, message,

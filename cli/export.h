@@ -54,7 +54,7 @@ bool export_verified(const struct program *program, const struct verdict *verdic
 		     const struct export_allocator *allocator, const char *folder, const char *path, char *message,
 		     size_t message_size);
 
-/* How the allocator of that name is compiled in; `words` replaces what is known of it unless NULL. False: nothing is known. */
+/* How the allocator of that name is compiled in; `words`, or else the environment variable HEAPSTORM_WITH, replaces what is known of it. False: nothing is known. */
 bool export_find_allocator(const char *name, const char *words, struct export_allocator *allocator);
 
 #endif

@@ -202,7 +202,8 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "in a process of its own it is %s",
 			 verdict_name(kind));
 	else if (!shrink(&small, &oracle, &figures))
-		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "it does not fail the same way each time");
+		snprintf(outcome->not_minimized, sizeof outcome->not_minimized,
+			 "it does not fail the same way each time");
 	else
 		program_copy(failure->program, &small);
 	outcome->complete = figures.complete;
@@ -221,15 +222,15 @@ static void export_program(const struct failure *failure, const char *folder, st
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "a schedule is not exported");
 	else if (cli_interrupted)
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "interrupted");
-	else if (getenv("HEAPSTORM_RUNNER") != NULL)
+	else if (getenv("HEAPSTORM_RUNNER") != NULL && getenv("HEAPSTORM_WITH") == NULL)
 		snprintf(outcome->no_repro, sizeof outcome->no_repro,
-			 "HEAPSTORM_RUNNER names another build of %s: heapstorm export --with says what it is made of",
+			 "HEAPSTORM_RUNNER names another build of %s, but no HEAPSTORM_WITH what it is made of",
 			 failure->allocator);
 	else if (!export_find_allocator(failure->allocator, NULL, &allocator))
 		snprintf(outcome->no_repro, sizeof outcome->no_repro,
 			 "neither the sources of %s nor its library are there", failure->allocator);
-	else if (!export_verified(failure->program, &failure->record->verdict, &allocator, cli_temporary_folder(),
-				  path, message, sizeof message))
+	else if (!export_verified(failure->program, &failure->record->verdict, &allocator, cli_temporary_folder(), path,
+				  message, sizeof message))
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "%.600s", message);
 }
 
@@ -262,7 +263,8 @@ static void complete_folder(struct failure *failure, const char *folder, struct 
 	struct program found;
 
 	outcome->operations_before = program_op_count(failure->program);
-	snprintf(relative, sizeof relative, "libexec/heapstorm/runner-%s", failure->runner != NULL ? failure->runner : "asan");
+	snprintf(relative, sizeof relative, "libexec/heapstorm/runner-%s",
+		 failure->runner != NULL ? failure->runner : "asan");
 	if (given != NULL && given[0] != '\0')
 		snprintf(runner, sizeof runner, "%s", given);
 	else
@@ -350,8 +352,8 @@ static bool place(struct failure *failure, const char *name, const char *signatu
 		cJSON *json;
 		bool same;
 
-		if ((size_t)snprintf(failure->folder, sizeof failure->folder, i == 1 ? "%s/%s" : "%s/%s-%d", failure->out,
-				     name, i) >= sizeof failure->folder)
+		if ((size_t)snprintf(failure->folder, sizeof failure->folder, i == 1 ? "%s/%s" : "%s/%s-%d",
+				     failure->out, name, i) >= sizeof failure->folder)
 			cli_die(STATUS_USAGE, "%s/%s: the name is too long", failure->out, name);
 		if (publish(failure->folder))
 			return true;
@@ -368,7 +370,8 @@ static bool place(struct failure *failure, const char *name, const char *signatu
 
 void failure_keep(struct failure *failure)
 {
-	char name[96], signature[REPORT_SIGNATURE_MAX], path[PATH_MAX];
+	char name[96], path[PATH_MAX];
+	char *const signature = failure->signature;
 	struct sightings sightings = {.seen = 1};
 	struct outcome outcome = {0};
 	cJSON *json;
@@ -377,7 +380,7 @@ void failure_keep(struct failure *failure)
 
 	failure->stacks = cli_stacks_json(failure->executable, failure->record, failure->sanitizer_output);
 	report_failure_signature(failure->program, &failure->record->verdict, failure->stacks, signature,
-				 sizeof signature);
+				 sizeof failure->signature);
 	report_failure_name(failure->program, &failure->record->verdict, failure->stacks, name, sizeof name);
 	now_text(sightings.first, sizeof sightings.first);
 	memcpy(sightings.last, sightings.first, sizeof sightings.last);
@@ -419,6 +422,7 @@ void failure_add_json(const struct failure *failure, cJSON *result)
 	cJSON_AddStringToObject(result, "program", failure->path);
 	cJSON_AddNumberToObject(result, "seen", (double)failure->seen);
 	cJSON_AddItemToObject(result, "stacks", cJSON_Duplicate(failure->stacks, true));
+	cJSON_AddStringToObject(result, "signature", failure->signature);
 }
 
 void failure_release(struct failure *failure)

@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 
 #include "program.h"
+#include "report.h"
 #include "verdict.h"
 
 /* A failure that a verb has found. */
@@ -21,13 +22,15 @@ struct failure {
 	const char *executable;       /* that ran, for the functions and lines of its stacks */
 	const char *sanitizer_output; /* file with its standard error; may be NULL */
 	const char *variant;          /* in which it ran */
-	const char *runner;  /* variant of the runner in which the program fails the same way each time; NULL: not known to fail in any */
+	const char *
+		runner; /* variant of the runner in which the program fails the same way each time; NULL: not known to fail in any */
 	const cJSON *details; /* more fields for failure.json; may be NULL */
 	/* Filled in by failure_keep. */
-	char folder[512]; /* in which it is kept */
-	char path[544];   /* its program.heap */
-	unsigned long seen; /* how often by now, this time included */
-	cJSON *stacks;      /* cli_stacks_json */
+	char folder[512];                     /* in which it is kept */
+	char path[544];                       /* its program.heap */
+	unsigned long seen;                   /* how often by now, this time included */
+	cJSON *stacks;                        /* cli_stacks_json */
+	char signature[REPORT_SIGNATURE_MAX]; /* what failures of this folder have in common */
 };
 
 /*
@@ -44,7 +47,7 @@ void failure_keep(struct failure *failure);
 /* Frees what failure_keep has allocated. */
 void failure_release(struct failure *failure);
 
-/* Adds `folder`, `program`, `seen` and `stacks` to a result (docs/json.md). */
+/* Adds `folder`, `program`, `seen`, `stacks` and `signature` to a result (docs/json.md). */
 void failure_add_json(const struct failure *failure, cJSON *result);
 
 #endif

@@ -12,28 +12,27 @@
 
 #include "cli.h"
 #include "failure.h"
+#include "output.h"
 #include "report.h"
 #include "supervisor.h"
 
 struct arguments {
-	const char *corpus, *seeds, *out, *target, *json, *junit, *max_runs;
+	struct shared_options shared;
+	const char *corpus, *seeds, *out, *target, *max_runs;
 	char *random_seed;
-	double budget, timeout;
+	double budget;
 	bool threads;
 };
 
 enum {
 	OPTION_BUDGET = 256,
 	OPTION_CORPUS,
-	OPTION_JSON,
-	OPTION_JUNIT,
 	OPTION_OUT,
 	OPTION_RUNS,
 	OPTION_SEED,
 	OPTION_SEEDS,
 	OPTION_TARGET,
-	OPTION_THREADS,
-	OPTION_TIMEOUT
+	OPTION_THREADS
 };
 
 /* What libFuzzer last said of itself. */
@@ -50,17 +49,14 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		output_give_options(state, &arguments->shared);
+		return 0;
 	case OPTION_BUDGET:
 		arguments->budget = cli_seconds(value, "--budget");
 		return 0;
 	case OPTION_CORPUS:
 		arguments->corpus = value;
-		return 0;
-	case OPTION_JSON:
-		arguments->json = value;
-		return 0;
-	case OPTION_JUNIT:
-		arguments->junit = value;
 		return 0;
 	case OPTION_OUT:
 		arguments->out = value;
@@ -81,9 +77,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_TARGET:
 		arguments->target = value;
-		return 0;
-	case OPTION_TIMEOUT:
-		arguments->timeout = cli_seconds(value, "--timeout");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -218,7 +211,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	const struct supervision supervision = {
 		.argv = argv,
 		.output = log,
-		.timeout_seconds = arguments->timeout,
+		.timeout_seconds = arguments->shared.timeout,
 		.budget_seconds =
 			arguments->budget > 0 ? arguments->budget + 10 : 0, /* libFuzzer ends by itself before */
 		.interrupted = &cli_interrupted,
@@ -228,7 +221,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	struct supervised result;
 	struct program program;
 	enum verdict_kind verdict;
-	cJSON *const results = cJSON_CreateArray(), *const figures = cJSON_CreateObject(), *json;
+	cJSON *const figures = cJSON_CreateObject(), *json;
 	struct failure failure;
 	double seconds;
 
@@ -240,7 +233,8 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	snprintf(log, sizeof log, "%s/log", work);
 	snprintf(artifacts, sizeof artifacts, "-artifact_prefix=%s/", work);
 	snprintf(budget, sizeof budget, "-max_total_time=%.0f", arguments->budget < 1 ? 1 : arguments->budget);
-	snprintf(timeout, sizeof timeout, "-timeout=%.0f", arguments->timeout * 10); /* the supervisor is quicker */
+	snprintf(timeout, sizeof timeout, "-timeout=%.0f",
+		 arguments->shared.timeout * 10); /* the supervisor is quicker */
 	argv[argc++] = target;
 	argv[argc++] = "-print_final_stats=1";
 	argv[argc++] = "-max_len=4096";
@@ -314,16 +308,14 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 		if (arguments->target == NULL)
 			printf("  again:     heapstorm replay %s\n", failure.folder);
 	}
-	json = report_json(allocator, "fuzz", &program, result.record);
+	json = report_json(NULL, "fuzz", &program, result.record);
 	cli_move_fields(json, figures);
 	if (verdict != VERDICT_CLEAN) {
 		failure_add_json(&failure, json);
 		failure_release(&failure);
 	}
-	cJSON_AddItemToArray(results, json);
-	cli_write_json(arguments->json, json);
-	cli_write_junit(arguments->junit, "fuzz", results);
-	cJSON_Delete(results);
+	output_write(&arguments->shared, "fuzz", json);
+	cJSON_Delete(json);
 	program_destroy(&program);
 	supervised_release(&result);
 	return verdict;
@@ -339,24 +331,22 @@ int cmd_fuzz(int argc, char **argv)
 		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
 		{"runs", OPTION_RUNS, "N", 0, "Stop after N programs", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the random numbers", 0},
-		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
 		{"threads", OPTION_THREADS, NULL, 0,
 		 "Programs with threads, and the order in which they run: one allocator (default: mem_alloc_2.0)", 0},
 		{"target", OPTION_TARGET, "FILE", 0, "Another fuzz target than fuzz_sequence", 0},
-		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
-		{"junit", OPTION_JUNIT, "FILE", 0, "Write the result as JUnit XML", 0},
 		{0},
 	};
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
+		.children = shared_children,
 		.args_doc = "[ALLOCATOR[,ALLOCATOR...]]",
 		.doc = "Searches for bugs with libFuzzer under AddressSanitizer and UndefinedBehaviorSanitizer: random "
 		       "programs, guided by "
 		       "coverage, on the allocators side by side (default: all)."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
-	struct arguments arguments = {.out = "heapstorm-failures", .timeout = 10};
+	struct arguments arguments = {.out = "heapstorm-failures", .shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const char *allocator = NULL;
 	enum verdict_kind verdict;
@@ -377,8 +367,7 @@ int cmd_fuzz(int argc, char **argv)
 		if (arguments.threads && strchr(allocator, ',') != NULL)
 			cli_die(STATUS_USAGE, "fuzz --threads takes one allocator, not '%s'", allocator);
 	}
-	cli_check_writable(arguments.json);
-	cli_check_writable(arguments.junit);
+	output_check(&arguments.shared);
 	cli_check_folder(arguments.out);
 	cli_catch_interrupts();
 	verdict = run(&arguments, allocator);

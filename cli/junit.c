@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "output.h"
 
 static void put_escaped(FILE *file, const char *text)
 {
@@ -28,14 +29,7 @@ static void put_escaped(FILE *file, const char *text)
 	}
 }
 
-static const char *text_of(const cJSON *object, const char *name)
-{
-	const cJSON *const item = cJSON_GetObjectItem(object, name);
-
-	return cJSON_IsString(item) ? item->valuestring : "";
-}
-
-void cli_write_junit(const char *path, const char *suite, const cJSON *results)
+void output_write_junit(const char *path, const char *suite, const cJSON *results)
 {
 	const cJSON *result;
 	int failures = 0;
@@ -43,7 +37,7 @@ void cli_write_junit(const char *path, const char *suite, const cJSON *results)
 
 	if (path == NULL)
 		return;
-	cJSON_ArrayForEach(result, results) failures += strcmp(text_of(result, "verdict"), "clean") != 0;
+	cJSON_ArrayForEach(result, results) failures += strcmp(output_text(result, "verdict"), "clean") != 0;
 	file = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
 	if (file == NULL)
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
@@ -55,20 +49,26 @@ void cli_write_junit(const char *path, const char *suite, const cJSON *results)
 		const cJSON *const seconds = cJSON_GetObjectItem(result, "seconds");
 
 		fprintf(file, "  <testcase classname=\"");
-		put_escaped(file, text_of(result, "allocator"));
+		put_escaped(file, output_text(result, "allocator"));
 		fprintf(file, "\" name=\"");
-		put_escaped(file, text_of(result, "file"));
+		put_escaped(file, output_text(result, "file")[0] != '\0'       ? output_text(result, "file")
+				  : output_text(result, "scenario")[0] != '\0' ? output_text(result, "scenario")
+									       : suite);
 		fprintf(file, "\" time=\"%.3f\"", cJSON_IsNumber(seconds) ? seconds->valuedouble : 0.0);
-		if (strcmp(text_of(result, "verdict"), "clean") == 0) {
+		if (strcmp(output_text(result, "verdict"), "clean") == 0) {
 			fprintf(file, "/>\n");
 			continue;
 		}
 		fprintf(file, ">\n    <failure type=\"");
-		put_escaped(file, text_of(result, "verdict"));
+		put_escaped(file, output_text(result, "verdict"));
 		fprintf(file, "\" message=\"");
-		put_escaped(file, text_of(result, "message"));
+		put_escaped(file, output_text(result, "message"));
 		fprintf(file, "\">");
-		put_escaped(file, text_of(result, "text"));
+		put_escaped(file, output_text(result, "text"));
+		if (output_text(result, "folder")[0] != '\0') {
+			fputc('\n', file);
+			put_escaped(file, output_text(result, "folder"));
+		}
 		fprintf(file, "</failure>\n  </testcase>\n");
 	}
 	fprintf(file, "</testsuite>\n");

@@ -7,22 +7,27 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "output.h"
 #include "report.h"
 #include "shrink.h"
 #include "supervisor.h"
 
 struct arguments {
+	struct shared_options shared;
 	const char *allocator, *output, *variant, *json;
-	double time, timeout;
+	double time;
 };
 
-enum { OPTION_JSON = 256, OPTION_TIME, OPTION_TIMEOUT, OPTION_VARIANT };
+enum { OPTION_JSON = 256, OPTION_TIME, OPTION_VARIANT };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &arguments->shared;
+		return 0;
 	case 'a':
 		arguments->allocator = value;
 		return 0;
@@ -34,9 +39,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_TIME:
 		arguments->time = cli_seconds(value, "--time");
-		return 0;
-	case OPTION_TIMEOUT:
-		arguments->timeout = cli_seconds(value, "--timeout");
 		return 0;
 	case OPTION_VARIANT:
 		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0)
@@ -89,7 +91,6 @@ int cmd_minimize(int argc, char **argv)
 		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the file says", 0},
 		{"output", 'o', "FILE", 0, "Write the small program to FILE (needed)", 0},
 		{"time", OPTION_TIME, "TIME", 0, "Try nothing new after TIME (default 60s)", 0},
-		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
 		 "asan (the default): allocators under AddressSanitizer; plain: as shipped", 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
@@ -98,20 +99,21 @@ int cmd_minimize(int argc, char **argv)
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
+		.children = timeout_children,
 		.args_doc = "FILE",
 		.doc = "Makes a failing program as small and simple as it gets while it fails in the same way, and "
 		       "confirms the "
 		       "result in two fresh processes. Interrupted, it keeps the smallest so far."
 		       "\vExit status 0: written. 1: FILE does not fail the same way each time, nothing was written.",
 	};
-	struct arguments arguments = {.variant = "asan", .time = 60, .timeout = 10};
+	struct arguments arguments = {.variant = "asan", .time = 60, .shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	static struct run_record record;
 	struct program program;
 	enum program_format format;
 	enum verdict_kind verdict;
 	struct shrink_figures figures;
-	char runner_path[PATH_MAX], allocator[PROGRAM_SPEC_MAX];
+	char runner_path[PATH_MAX], output[PATH_MAX], allocator[PROGRAM_SPEC_MAX];
 	size_t before_ops, before_threads;
 
 	if (argc - first != 1)
@@ -135,7 +137,7 @@ int cmd_minimize(int argc, char **argv)
 	struct shrink_runner runner = {.runner = runner_path,
 				       .allocator = allocator,
 				       .folder = cli_temporary_folder(),
-				       .timeout_seconds = arguments.timeout,
+				       .timeout_seconds = arguments.shared.timeout,
 				       .interrupted = &cli_interrupted,
 				       .progress = show_progress};
 	struct shrink_oracle oracle = {.seconds = arguments.time};
@@ -159,7 +161,8 @@ int cmd_minimize(int argc, char **argv)
 			verdict_name(verdict));
 	unsetenv("ASAN_OPTIONS");
 	unsetenv("UBSAN_OPTIONS");
-	cli_run_once(runner_path, runner.deep, allocator, &program, arguments.timeout, NULL, &record);
+	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
+	cli_run_once(runner_path, runner.deep, allocator, &program, arguments.shared.timeout, output, &record);
 	if (record.verdict.kind != verdict)
 		cli_die(STATUS_FOUND, "the small program ends as %s, not as %s: nothing was written",
 			verdict_name(record.verdict.kind), verdict_name(verdict));
@@ -167,7 +170,7 @@ int cmd_minimize(int argc, char **argv)
 				  program.allocator[0] != '\0' && arguments.allocator == NULL ? program.allocator
 											      : allocator))
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", arguments.output, strerror(errno));
-	report_print(stdout, &program, &record, NULL);
+	report_print(stdout, &program, &record, output);
 	printf("%zu operations of %zu, threads %zu of %zu, %zu faults, %zu preemptions; %zu programs in %zu processes, "
 	       "%.1f s%s\n",
 	       program_op_count(&program), before_ops, program.thread_count, before_threads, program.fault_count,
@@ -176,6 +179,7 @@ int cmd_minimize(int argc, char **argv)
 	if (arguments.json != NULL) {
 		cJSON *const json = report_json(arguments.output, arguments.variant, &program, &record);
 
+		cli_add_stacks(json, &program, &record, runner_path, output);
 		cJSON_AddNumberToObject(json, "operations_before", (double)before_ops);
 		cJSON_AddNumberToObject(json, "operations_after", (double)program_op_count(&program));
 		cJSON_AddNumberToObject(json, "threads_after", (double)program.thread_count);

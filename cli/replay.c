@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "output.h"
 #include "report.h"
 #include "supervisor.h"
 
@@ -16,8 +17,8 @@
 
 struct arguments {
 	char *allocators; /* as given, names separated by commas; NULL: what the file says */
-	const char *variant, *repeat, *json, *junit;
-	double timeout;
+	struct shared_options shared;
+	const char *variant, *repeat;
 	bool expect, quick, verbose;
 };
 
@@ -30,7 +31,7 @@ struct job {
 	struct run_record *total;
 };
 
-enum { OPTION_EXPECT = 256, OPTION_JSON, OPTION_JUNIT, OPTION_QUICK, OPTION_REPEAT, OPTION_TIMEOUT, OPTION_VARIANT };
+enum { OPTION_EXPECT = 256, OPTION_QUICK, OPTION_REPEAT, OPTION_VARIANT };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
@@ -38,6 +39,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		output_give_options(state, &arguments->shared);
+		return 0;
 	case 'a':
 		arguments->allocators = value;
 		return 0;
@@ -47,21 +51,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	case OPTION_EXPECT:
 		arguments->expect = true;
 		return 0;
-	case OPTION_JSON:
-		arguments->json = value;
-		return 0;
-	case OPTION_JUNIT:
-		arguments->junit = value;
-		return 0;
 	case OPTION_QUICK:
 		arguments->quick = true;
 		return 0;
 	case OPTION_REPEAT:
 		snprintf(repeat, sizeof repeat, "%llu", cli_number(value, "--repeat", 1, UINT32_MAX));
 		arguments->repeat = repeat;
-		return 0;
-	case OPTION_TIMEOUT:
-		arguments->timeout = cli_seconds(value, "--timeout");
 		return 0;
 	case OPTION_VARIANT:
 		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0 && strcmp(value, "sched") != 0)
@@ -99,7 +94,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	struct supervision supervision = {
 		.argv = argv,
 		.output = output,
-		.timeout_seconds = arguments->timeout,
+		.timeout_seconds = arguments->shared.timeout,
 		.interrupted = &cli_interrupted,
 		.progress = show_progress,
 		.context = (void *)job,
@@ -158,7 +153,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	json = report_json(job->file, job->variant, job->program, result.record);
 	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
 	if (verdict != VERDICT_CLEAN)
-		cJSON_AddItemToObject(json, "stacks", cli_stacks_json(runner, result.record, output));
+		cli_add_stacks(json, job->program, result.record, runner, output);
 	cJSON_AddItemToArray(results, json);
 	supervised_release(&result);
 	return verdict;
@@ -218,25 +213,23 @@ int cmd_replay(int argc, char **argv)
 		 "Succeed if the verdict is the one that the file expects (clean if it says none)", 0},
 		{"quick", OPTION_QUICK, NULL, 0, "Leave out the checks that run the program again", 0},
 		{"repeat", OPTION_REPEAT, "N", 0, "Run each program N times", 0},
-		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 10s)", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
 		 "asan (the default): under AddressSanitizer; plain: as shipped; sched (the default of files with a "
 		 "schedule): "
 		 "one thread at a time, in the order of the file",
 		 0},
-		{"json", OPTION_JSON, "FILE", 0, "Write the results as JSON", 0},
-		{"junit", OPTION_JUNIT, "FILE", 0, "Write the results as JUnit XML", 0},
 		{"verbose", 'v', NULL, 0, "Show all that a sanitizer wrote", 0},
 		{0},
 	};
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
+		.children = shared_children,
 		.args_doc = "FILE...",
 		.doc = "Runs programs (text or bytes), .rep traces and recordings with every oracle."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
-	struct arguments arguments = {.timeout = 10};
+	struct arguments arguments = {.shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const int files = argc - first;
 	static struct run_record total;
@@ -259,8 +252,7 @@ int cmd_replay(int argc, char **argv)
 		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
 			cli_check_allocator(name, "--allocator");
 	}
-	cli_check_writable(arguments.json);
-	cli_check_writable(arguments.junit);
+	output_check(&arguments.shared);
 	cli_catch_interrupts();
 	/* All files are read before any is run: bad input leaves nothing half done. */
 	programs = calloc((size_t)files, sizeof *programs);
@@ -282,8 +274,7 @@ int cmd_replay(int argc, char **argv)
 		program_destroy(&programs[i]);
 	}
 	free(programs);
-	cli_write_json(arguments.json, results);
-	cli_write_junit(arguments.junit, "replay", results);
+	output_write(&arguments.shared, "replay", results);
 	cJSON_Delete(results);
 	printf("\n%" PRIu64 " runs under %s, %" PRIu64 " operations, %" PRIu64 " faults\n", total.programs,
 	       arguments.variant == NULL                ? "the variant that each file asks for"

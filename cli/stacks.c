@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "config.h"
+#include "report.h"
 
 #define FRAMES_MAX 32
 
@@ -200,4 +201,15 @@ cJSON *cli_stacks_json(const char *executable, const struct run_record *record, 
 		if (cJSON_GetArraySize(cJSON_GetObjectItem(cJSON_GetArrayItem(stacks, i), "frames")) == 0)
 			cJSON_DeleteItemFromArray(stacks, i);
 	return stacks;
+}
+
+void cli_add_stacks(cJSON *result, const struct program *program, const struct run_record *record,
+		    const char *executable, const char *sanitizer_output)
+{
+	cJSON *const stacks = cli_stacks_json(executable, record, sanitizer_output);
+	char signature[REPORT_SIGNATURE_MAX];
+
+	report_failure_signature(program, &record->verdict, stacks, signature, sizeof signature);
+	cJSON_AddItemToObject(result, "stacks", stacks);
+	cJSON_AddStringToObject(result, "signature", signature);
 }

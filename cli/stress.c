@@ -12,22 +12,22 @@
 #include "cli.h"
 #include "failure.h"
 #include "generator.h"
+#include "output.h"
 #include "report.h"
 #include "supervisor.h"
 
 struct arguments {
+	struct shared_options shared;
 	uint64_t threads, seed, rounds; /* rounds 0: no limit */
 	uint64_t round;                 /* the only one; 0: all */
 	uint64_t shard, shards;
 	const struct scenario *scenario;
-	const char *variant, *process, *out, *json, *junit;
-	double time, timeout;
+	const char *variant, *process, *out;
+	double time;
 };
 
 enum {
-	OPTION_JSON = 256,
-	OPTION_JUNIT,
-	OPTION_OUT,
+	OPTION_OUT = 256,
 	OPTION_PROCESS,
 	OPTION_ROUND,
 	OPTION_ROUNDS,
@@ -36,7 +36,6 @@ enum {
 	OPTION_SHARD,
 	OPTION_THREADS,
 	OPTION_TIME,
-	OPTION_TIMEOUT,
 	OPTION_VARIANT,
 };
 
@@ -58,11 +57,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	struct arguments *const arguments = state->input;
 
 	switch (key) {
-	case OPTION_JSON:
-		arguments->json = value;
-		return 0;
-	case OPTION_JUNIT:
-		arguments->junit = value;
+	case ARGP_KEY_INIT:
+		output_give_options(state, &arguments->shared);
 		return 0;
 	case OPTION_OUT:
 		arguments->out = value;
@@ -92,9 +88,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_TIME:
 		arguments->time = cli_seconds(value, "--time");
-		return 0;
-	case OPTION_TIMEOUT:
-		arguments->timeout = cli_seconds(value, "--timeout");
 		return 0;
 	case OPTION_VARIANT:
 		if (strcmp(value, "tsan") != 0 && strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0)
@@ -223,7 +216,7 @@ static void run_process(const struct arguments *arguments, const char *allocator
 	const struct supervision supervision = {
 		.argv = child,
 		.output = output,
-		.timeout_seconds = arguments->timeout,
+		.timeout_seconds = arguments->shared.timeout,
 		.budget_seconds = arguments->time,
 		.interrupted = &cli_interrupted,
 		.progress = show_progress,
@@ -260,16 +253,14 @@ int cmd_stress(int argc, char **argv)
 		{"shard", OPTION_SHARD, "I/N", 0, "Only the rounds that leave I when divided by N", 0},
 		{"round", OPTION_ROUND, "R", 0, "Only round R, again and again", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0, "tsan (the default), asan or plain", 0},
-		{"timeout", OPTION_TIMEOUT, "TIME", 0, "Without progress for TIME it is stuck (default 20s)", 0},
 		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
 		{"process", OPTION_PROCESS, "FILE", 0, "Start FILE, built like stress-VARIANT, in its place", 0},
-		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
-		{"junit", OPTION_JUNIT, "FILE", 0, "Write the result as JUnit XML", 0},
 		{0},
 	};
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
+		.children = shared_children,
 		.args_doc = "[ALLOCATOR]",
 		.doc = "Runs threads at full speed that allocate, free and hand blocks to each other, with every "
 		       "oracle, "
@@ -284,7 +275,7 @@ int cmd_stress(int argc, char **argv)
 		.variant = "tsan",
 		.out = "heapstorm-failures",
 		.time = 60,
-		.timeout = 20,
+		.shared.timeout = 20,
 	};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const char *const allocator = first < argc ? argv[first] : "mem_alloc_2.0";
@@ -302,8 +293,7 @@ int cmd_stress(int argc, char **argv)
 		cli_die(STATUS_USAGE, "--round and --shard exclude each other");
 	cli_check_allocator(allocator, "stress");
 	cli_check_folder(arguments.out);
-	cli_check_writable(arguments.json);
-	cli_check_writable(arguments.junit);
+	output_check(&arguments.shared);
 	cli_catch_interrupts();
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
 	printf("%" PRIu64 " threads on %s (%s), scenario %s, seed %" PRIu64 "\n", arguments.threads, allocator,
@@ -327,8 +317,7 @@ int cmd_stress(int argc, char **argv)
 		failure_release(&failure);
 	}
 	cJSON_AddItemToArray(results, json);
-	cli_write_json(arguments.json, results);
-	cli_write_junit(arguments.junit, "stress", results);
+	output_write(&arguments.shared, "stress", results);
 	cJSON_Delete(results);
 	program_destroy(&program);
 	supervised_release(&result);

@@ -49,6 +49,9 @@ json pairs.json "j['reference'] == 'libc' and j['rounds'] == 1 and j['share'] ==
 json pairs.json "[a['name'] for a in j['allocators']] == ['libc', 'mem_alloc', 'mem_alloc_2.0']"
 json pairs.json "j['allocators'][0]['geomean'] == dict.fromkeys(['wall', 'cpu', 'peak', 'after', 'trimmed', 'faults'], 1)"
 json pairs.json "len(j['results']) == 3 * 8"
+for part in bench:pairs.json 'bench results:pairs.json:results'; do
+	python3 "$source_folder/tests/cli/json_keys.py" "$source_folder/docs/json.md" "${part%%:*}" "${part#*:}" || failures=$((failures + 1))
+done
 json pairs.json "all(r['operations'] > 0 and r['wall_s'] > 0 and r['cpu_s'] > 0 and r['peak_kib'] >= 100 for r in j['results'])"
 json pairs.json "all(r['after_kib'] > 0 and r['trimmed_kib'] > 0 and len(r['rounds']) == 1 for r in j['results'])"
 json pairs.json "not any('failure' in r for r in j['results'])"

@@ -240,13 +240,13 @@ int main(void)
 {
 	const struct bundle *const bundle = &heapstorm_bundle_runtime;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_mutex_kinds), cmocka_unit_test(test_rwlock),
-		cmocka_unit_test(test_barrier),     cmocka_unit_test(test_timed_wait),
-		cmocka_unit_test(test_semaphore),   cmocka_unit_test(test_once),
-		cmocka_unit_test(test_keys),        cmocka_unit_test(test_thread_locals),
-		cmocka_unit_test(test_c11),         cmocka_unit_test(test_time),
-		cmocka_unit_test(test_spin),        cmocka_unit_test(test_stuck),
-		cmocka_unit_test(test_deadlock),    cmocka_unit_test(test_replay),
+		cmocka_unit_test(test_mutex_kinds),   cmocka_unit_test(test_rwlock),
+		cmocka_unit_test(test_barrier),       cmocka_unit_test(test_timed_wait),
+		cmocka_unit_test(test_semaphore),     cmocka_unit_test(test_once),
+		cmocka_unit_test(test_keys),          cmocka_unit_test(test_thread_locals),
+		cmocka_unit_test(test_c11),           cmocka_unit_test(test_time),
+		cmocka_unit_test(test_spin),          cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_deadlock),      cmocka_unit_test(test_replay),
 		cmocka_unit_test(test_bounded_count),
 	};
 
