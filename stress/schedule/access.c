@@ -104,36 +104,6 @@ void *__tsan_memset(void *to, int value, size_t size)
 
 /* ---- Atomic accesses ---- */
 
-#define SPINS_MAX 4  /* so many equal loads in a row are a loop that waits */
-#define IDLE_MAX 128 /* and so many accesses that change nothing: a loop that looks at more than one place */
-
-/* What a thread did changed something. */
-static void note_change(struct thread *thread)
-{
-	thread->idle = thread->spins = 0;
-	thread->spin_pc = NULL;
-}
-
-/* A loop that reads the same value at the same place again and again waits for another thread. */
-static void watch_spinning(struct thread *thread, const volatile void *address, uint64_t value, const void *pc)
-{
-	if (++thread->idle >= IDLE_MAX) {
-		thread->idle = 0;
-		schedule_yield(pc);
-	}
-	if (thread->spin_pc == pc && thread->spin_address == address && thread->spin_value == value) {
-		if (++thread->spins >= SPINS_MAX) {
-			thread->spins = 0;
-			schedule_yield(pc);
-		}
-		return;
-	}
-	thread->spin_pc = pc;
-	thread->spin_address = (const void *)address;
-	thread->spin_value = value;
-	thread->spins = 0;
-}
-
 static void before(const volatile void *address, bool stores, const void *pc)
 {
 	if (schedule_self == NULL)
@@ -166,9 +136,9 @@ typedef unsigned __int128 u128;
 		STORE(address, (type)(result));                                                                        \
 		after(address, sizeof(type), order, true, true, PC);                                                   \
 		if (schedule_self != NULL && (type)(result) == old)                                                    \
-			watch_spinning(schedule_self, address, (uint64_t)old, PC);                                     \
+			schedule_saw(schedule_self, (const void *)address, (uint64_t)old, PC);                         \
 		else if (schedule_self != NULL)                                                                        \
-			note_change(schedule_self);                                                                    \
+			schedule_changed(schedule_self);                                                               \
 		return old;                                                                                            \
 	}
 
@@ -187,9 +157,9 @@ typedef unsigned __int128 u128;
 			*expected = old;                                                                               \
 		after(address, sizeof(type), same ? order : failure, true, same, PC);                                  \
 		if (!same && schedule_self != NULL)                                                                    \
-			watch_spinning(schedule_self, address, (uint64_t)old, PC);                                     \
+			schedule_saw(schedule_self, (const void *)address, (uint64_t)old, PC);                         \
 		else if (schedule_self != NULL)                                                                        \
-			note_change(schedule_self);                                                                    \
+			schedule_changed(schedule_self);                                                               \
 		return same;                                                                                           \
 	}
 
@@ -201,7 +171,7 @@ typedef unsigned __int128 u128;
 		const type value = LOAD(address);                                                                      \
 		after(address, sizeof(type), order, true, false, PC);                                                  \
 		if (schedule_self != NULL)                                                                             \
-			watch_spinning(schedule_self, address, (uint64_t)value, PC);                                   \
+			schedule_saw(schedule_self, (const void *)address, (uint64_t)value, PC);                       \
 		return value;                                                                                          \
 	}                                                                                                              \
 	void __tsan_atomic##bits##_store(volatile type *address, type value, int order);                               \
@@ -211,7 +181,7 @@ typedef unsigned __int128 u128;
 		STORE(address, value);                                                                                 \
 		after(address, sizeof(type), order, false, true, PC);                                                  \
 		if (schedule_self != NULL)                                                                             \
-			note_change(schedule_self);                                                                    \
+			schedule_changed(schedule_self);                                                               \
 	}                                                                                                              \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, exchange, value)                                                    \
 	READ_MODIFY_WRITE(bits, type, LOAD, STORE, fetch_add, old + value)                                             \
@@ -233,9 +203,9 @@ typedef unsigned __int128 u128;
 			STORE(address, value);                                                                         \
 		after(address, sizeof(type), old == expected ? order : failure, true, old == expected, PC);            \
 		if (old != expected && schedule_self != NULL)                                                          \
-			watch_spinning(schedule_self, address, (uint64_t)old, PC);                                     \
+			schedule_saw(schedule_self, (const void *)address, (uint64_t)old, PC);                         \
 		else if (schedule_self != NULL)                                                                        \
-			note_change(schedule_self);                                                                    \
+			schedule_changed(schedule_self);                                                               \
 		return old;                                                                                            \
 	}
 

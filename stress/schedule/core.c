@@ -277,6 +277,37 @@ void schedule_yield(const void *pc)
 	switch_to(thread, target);
 }
 
+#define SPINS_MAX 4  /* so many equal looks in a row are a loop that waits */
+#define IDLE_MAX 128 /* and so many actions that change nothing: a loop that looks at more than one place */
+
+void schedule_changed(struct thread *thread)
+{
+	thread->idle = thread->spins = 0;
+	thread->spin_pc = NULL;
+}
+
+void schedule_idle(struct thread *thread, const void *pc)
+{
+	if (++thread->idle < IDLE_MAX)
+		return;
+	thread->idle = 0;
+	schedule_yield(pc);
+}
+
+void schedule_saw(struct thread *thread, const void *address, uint64_t value, const void *pc)
+{
+	schedule_idle(thread, pc);
+	if (thread->spin_pc != pc || thread->spin_address != address || thread->spin_value != value) {
+		thread->spin_pc = pc;
+		thread->spin_address = address;
+		thread->spin_value = value;
+		thread->spins = 0;
+	} else if (++thread->spins >= SPINS_MAX) {
+		thread->spins = 0;
+		schedule_yield(pc);
+	}
+}
+
 void schedule_wait(void)
 {
 	struct thread *const thread = schedule_self;
@@ -384,6 +415,7 @@ void schedule_begin(const struct schedule_options *options, const struct schedul
 	schedule.points_last = schedule.points;
 	schedule.points = 0;
 	schedule.points_max = options->points_max != 0 ? options->points_max : POINTS_MAX_DEFAULT;
+	schedule.slept = 0;
 	schedule.hash = 0;
 	schedule.ready = 0;
 	record->preemption_count = 0;

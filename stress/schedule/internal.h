@@ -44,11 +44,11 @@ struct thread {
 	const void *object;
 	bool writes;
 
-	/* Loads that see the same again and again. */
+	/* Looks that see the same again and again. */
 	const void *spin_pc, *spin_address;
 	uint64_t spin_value;
 	unsigned spins;
-	unsigned idle; /* atomic accesses that changed nothing, in a row */
+	unsigned idle; /* actions that changed nothing, in a row */
 
 	struct clock clock;
 	struct clock relaxed_seen; /* releases seen by relaxed loads: an acquire fence takes them in */
@@ -80,6 +80,7 @@ struct schedule {
 	uint32_t step;         /* grows for good, over runs: the time of race.c */
 	uint32_t first_step;   /* of this run */
 	uint64_t points, points_max;
+	uint64_t slept;       /* nanoseconds, beyond the time of the points */
 	uint64_t points_last; /* of the run before */
 	uint64_t hash;
 	struct thread threads[SCHEDULE_THREADS_MAX];
@@ -99,6 +100,15 @@ void schedule_wake(const void *object, bool all);
 
 /* The thread has nothing to do for now: others first. */
 void schedule_yield(const void *pc);
+
+/*
+ * Loops that wait for another thread, which are to yield. A thread changed something that others can see; did something that may have
+ * changed nothing; or saw this value at this place, in memory or as the state of what it tried to get: the same again and
+ * again is such a loop.
+ */
+void schedule_changed(struct thread *thread);
+void schedule_idle(struct thread *thread, const void *pc);
+void schedule_saw(struct thread *thread, const void *address, uint64_t value, const void *pc);
 
 /* All of a thread, from its start to the end of its destructors. What it returns to, if it does, must touch nothing of the run. */
 void schedule_thread_body(struct thread *thread);

@@ -26,6 +26,7 @@
 #define OUTSIDE (SCHEDULE_THREADS_MAX + 1) /* holder of what is locked while no run is on */
 #define KIND_OFFSET 16                     /* of the type in glibc's pthread_mutex_t */
 #define NANOSECONDS_PER_POINT 1000
+#define EPOCH (UINT64_C(1000000000) * 1000000) /* nanoseconds: the time at which each run begins */
 
 struct lock {
 	uint32_t holder; /* plus 1 */
@@ -54,6 +55,23 @@ static void never_opened(const void *object)
 	schedule_fail(VERDICT_DEADLOCK, (uintptr_t)object, "all threads have ended, and a lock is still held");
 }
 
+/* Before a lock is taken: a loop may look again and again at what it guards. */
+static void lock_point(const void *lock, const void *pc)
+{
+	if (schedule_self == NULL)
+		return;
+	schedule_idle(schedule_self, pc);
+	schedule_point(POINT_LOCK, lock, pc);
+}
+
+/* It was tried, and not to be had: `state` says why. */
+static int refused(const void *object, uint32_t state, int error, const void *pc)
+{
+	if (schedule_self != NULL)
+		schedule_saw(schedule_self, object, state, pc);
+	return error;
+}
+
 /* ---- Mutexes ---- */
 
 int NAME(pthread_mutex_init)(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes);
@@ -80,8 +98,7 @@ static int lock_mutex(pthread_mutex_t *mutex, bool wait, bool timed, const void 
 	struct thread *const thread = schedule_self;
 	const uint32_t holder = holder_of(thread);
 
-	if (thread != NULL)
-		schedule_point(POINT_LOCK, mutex, pc);
+	lock_point(mutex, pc);
 	while (lock->holder != 0) {
 		if (lock->holder == holder && kind_of(mutex) == PTHREAD_MUTEX_RECURSIVE) {
 			lock->count++;
@@ -90,7 +107,7 @@ static int lock_mutex(pthread_mutex_t *mutex, bool wait, bool timed, const void 
 		if (lock->holder == holder && kind_of(mutex) == PTHREAD_MUTEX_ERRORCHECK)
 			return wait ? EDEADLK : EBUSY;
 		if (!wait)
-			return EBUSY;
+			return refused(mutex, lock->holder, EBUSY, pc);
 		if (thread == NULL)
 			never_opened(mutex);
 		if (!schedule_block(mutex, "for a mutex", timed, pc))
@@ -263,13 +280,12 @@ static int lock_rwlock(pthread_rwlock_t *rwlock, bool writes, bool wait, bool ti
 	struct lock *const lock = (struct lock *)rwlock;
 	struct thread *const thread = schedule_self;
 
-	if (thread != NULL)
-		schedule_point(POINT_LOCK, rwlock, pc);
+	lock_point(rwlock, pc);
 	while (lock->holder != 0 || (writes && lock->count > 0)) {
 		if (lock->holder == holder_of(thread))
 			return wait ? EDEADLK : EBUSY;
 		if (!wait)
-			return EBUSY;
+			return refused(rwlock, lock->holder, EBUSY, pc);
 		if (thread == NULL)
 			never_opened(rwlock);
 		if (!schedule_block(rwlock, "for a read-write lock", timed, pc))
@@ -356,11 +372,10 @@ static int lock_spin(pthread_spinlock_t *spin, bool wait, const void *pc)
 {
 	struct thread *const thread = schedule_self;
 
-	if (thread != NULL)
-		schedule_point(POINT_LOCK, (const void *)spin, pc);
+	lock_point((const void *)spin, pc);
 	while (*spin != 0) {
 		if (!wait)
-			return EBUSY;
+			return refused((const void *)spin, (uint32_t)*spin, EBUSY, pc);
 		if (thread == NULL)
 			never_opened((const void *)spin);
 		schedule_block((const void *)spin, "for a spin lock", false, pc);
@@ -500,10 +515,10 @@ static int take_semaphore(sem_t *semaphore, bool wait, bool timed, const void *p
 {
 	struct lock *const lock = (struct lock *)semaphore;
 
-	if (schedule_self != NULL)
-		schedule_point(POINT_LOCK, semaphore, pc);
+	lock_point(semaphore, pc);
 	while (lock->count == 0) {
 		if (!wait) {
+			refused(semaphore, 0, EAGAIN, pc);
 			errno = EAGAIN;
 			return -1;
 		}
@@ -545,6 +560,7 @@ int NAME(sem_post)(sem_t *semaphore)
 	if (schedule_self != NULL) {
 		schedule_point(POINT_WAKE, semaphore, PC);
 		race_release(schedule_self, semaphore, true);
+		schedule_changed(schedule_self);
 	}
 	((struct lock *)semaphore)->count++;
 	schedule_wake(semaphore, true);
@@ -723,7 +739,7 @@ static int join_thread(pthread_t handle, void **result, bool wait, const void *p
 	schedule_point(POINT_LOCK, NULL, pc);
 	while (thread->state != STATE_ENDED) {
 		if (!wait)
-			return EBUSY;
+			return refused(thread, 0, EBUSY, pc);
 		schedule_block(thread, "for a thread to end", false, pc);
 	}
 	thread->joined = true;
@@ -762,14 +778,20 @@ void NAME(pthread_exit)(void *result)
 	schedule_thread_exit(result);
 }
 
-/* ---- Time goes by with the points, and only so ---- */
+/* ---- Time goes by with the points, with sleep and with looks at the clock, and only so ---- */
 
-static int64_t slept; /* nanoseconds */
-
-static void now(struct timespec *time)
+static uint64_t time_now(const void *pc)
 {
-	const uint64_t nanoseconds =
-		UINT64_C(1000000000) * 1000000 + schedule.points * NANOSECONDS_PER_POINT + (uint64_t)slept;
+	schedule.slept += NANOSECONDS_PER_POINT;
+	/* It may wait for a time to come, while others have much to do before. */
+	if (schedule_self != NULL)
+		schedule_idle(schedule_self, pc);
+	return EPOCH + schedule.points * NANOSECONDS_PER_POINT + schedule.slept;
+}
+
+static void now(struct timespec *time, const void *pc)
+{
+	const uint64_t nanoseconds = time_now(pc);
 
 	time->tv_sec = (time_t)(nanoseconds / 1000000000);
 	time->tv_nsec = (long)(nanoseconds % 1000000000);
@@ -779,7 +801,7 @@ int NAME(clock_gettime)(clockid_t clock, struct timespec *time);
 int NAME(clock_gettime)(clockid_t clock, struct timespec *time)
 {
 	(void)clock;
-	now(time);
+	now(time, PC);
 	return 0;
 }
 
@@ -789,7 +811,7 @@ int NAME(gettimeofday)(struct timeval *time, void *zone)
 	struct timespec exact;
 
 	(void)zone;
-	now(&exact);
+	now(&exact, PC);
 	time->tv_sec = exact.tv_sec;
 	time->tv_usec = exact.tv_nsec / 1000;
 	return 0;
@@ -800,7 +822,7 @@ time_t NAME(time)(time_t *time)
 {
 	struct timespec exact;
 
-	now(&exact);
+	now(&exact, PC);
 	if (time != NULL)
 		*time = exact.tv_sec;
 	return exact.tv_sec;
@@ -809,12 +831,12 @@ time_t NAME(time)(time_t *time)
 clock_t NAME(clock)(void);
 clock_t NAME(clock)(void)
 {
-	return (clock_t)(schedule.points * NANOSECONDS_PER_POINT / 1000);
+	return (clock_t)((time_now(PC) - EPOCH) / 1000);
 }
 
 static void rest(int64_t nanoseconds, const void *pc)
 {
-	slept += nanoseconds;
+	schedule.slept += (uint64_t)nanoseconds;
 	if (schedule_self != NULL)
 		schedule_yield(pc);
 }

@@ -191,6 +191,8 @@ static uint64_t chosen_object;
 static uint32_t remaining[SCHEDULE_THREADS_MAX];
 #define NOBODY UINT32_MAX
 static uint32_t intended; /* the thread whose turn it is */
+static unsigned yields;   /* since the last turn */
+#define YIELDS_MAX 16
 
 static struct shared_object *find_object(struct shared_object *table, uint64_t object)
 {
@@ -239,6 +241,7 @@ static void begin_surw(void)
 	collecting ^= 1;
 	memset(objects[collecting], 0, sizeof objects[collecting]);
 	intended = NOBODY;
+	yields = 0;
 }
 
 /*
@@ -296,6 +299,11 @@ static struct thread *choose_surw(struct thread *thread, bool blocked)
 		chosen = draw_below(switch_once_in) == 0 ? random_not_parked(thread) : NULL;
 		return chosen != NULL ? chosen : thread;
 	}
+	/* Threads that yield to each other may wait for one of those that are parked. */
+	if (thread->state == STATE_BLOCKED && thread->waits_for == NULL && ++yields > YIELDS_MAX) {
+		yields = 0;
+		return random_ready(NULL);
+	}
 	chosen = random_not_parked(NULL);
 	/* The intended one waits for one of those that are parked. */
 	return chosen != NULL ? chosen : random_ready(NULL);
@@ -308,6 +316,7 @@ static void executed_surw(struct thread *thread)
 		return;
 	if (remaining[thread->number] > 0)
 		remaining[thread->number]--;
+	yields = 0;
 	intend();
 }
 

@@ -335,6 +335,98 @@ void runtime_spin(void)
 		pthread_join(threads[i], NULL);
 }
 
+static pthread_spinlock_t spin;
+
+static void *try_all(void *argument)
+{
+	while (pthread_mutex_trylock(&mutex) != 0)
+		;
+	CHECK(pthread_mutex_unlock(&mutex) == 0);
+	while (pthread_rwlock_tryrdlock(&rwlock) != 0)
+		;
+	CHECK(pthread_rwlock_unlock(&rwlock) == 0);
+	while (pthread_rwlock_trywrlock(&rwlock) != 0)
+		;
+	CHECK(pthread_rwlock_unlock(&rwlock) == 0);
+	while (pthread_spin_trylock(&spin) != 0)
+		;
+	CHECK(pthread_spin_unlock(&spin) == 0);
+	while (sem_trywait(&semaphore) != 0)
+		CHECK(errno == EAGAIN);
+	return argument;
+}
+
+static void *poll_with_lock(void *argument)
+{
+	int seen;
+
+	do {
+		pthread_mutex_lock(&mutex);
+		seen = plain;
+		pthread_mutex_unlock(&mutex);
+	} while (seen != 2);
+	return argument;
+}
+
+static void *poll_clock(void *argument)
+{
+	struct timespec start, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (now.tv_sec == start.tv_sec && now.tv_nsec < start.tv_nsec + 300000);
+	return argument;
+}
+
+static void *open_all(void *argument)
+{
+	pthread_mutex_lock(&mutex);
+	plain = 2;
+	pthread_mutex_unlock(&mutex);
+	sem_post(&semaphore);
+	return argument;
+}
+
+/* Loops that try, or look under a lock, or at the clock, without a pause. */
+void runtime_try(void)
+{
+	pthread_t threads[4];
+
+	pthread_spin_init(&spin, 0);
+	sem_init(&semaphore, 0, 0);
+	pthread_mutex_lock(&mutex);
+	pthread_rwlock_wrlock(&rwlock);
+	pthread_spin_lock(&spin);
+	pthread_create(&threads[0], NULL, try_all, NULL);
+	pthread_create(&threads[1], NULL, poll_with_lock, NULL);
+	pthread_create(&threads[2], NULL, poll_clock, NULL);
+	sched_yield();
+	pthread_mutex_unlock(&mutex);
+	pthread_rwlock_unlock(&rwlock);
+	pthread_spin_unlock(&spin);
+	pthread_create(&threads[3], NULL, open_all, NULL);
+	for (int i = 0; i < 4; i++)
+		while (pthread_tryjoin_np(threads[i], NULL) == EBUSY)
+			;
+}
+
+static void *keep(void *argument)
+{
+	pthread_mutex_lock(&mutex);
+	return argument;
+}
+
+void runtime_try_in_vain(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, keep, NULL);
+	pthread_join(thread, NULL);
+	while (pthread_mutex_trylock(&mutex) != 0)
+		;
+}
+
 void runtime_stuck(void)
 {
 	while (atomic_load(&shared) == 0)

@@ -17,6 +17,8 @@ void runtime_thread_locals(void);
 void runtime_c11(void);
 void runtime_time(void);
 void runtime_spin(void);
+void runtime_try(void);
+void runtime_try_in_vain(void);
 void runtime_stuck(void);
 void runtime_deadlock(void);
 void runtime_work(void);

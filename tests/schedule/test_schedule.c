@@ -94,6 +94,7 @@ HOLDS(thread_locals)
 HOLDS(c11)
 HOLDS(time)
 HOLDS(spin)
+HOLDS(try)
 
 static void test_stuck(void **state)
 {
@@ -102,6 +103,8 @@ static void test_stuck(void **state)
 	assert_int_equal(record->verdict.kind, VERDICT_STUCK);
 	assert_int_equal(record->points, 1001);
 	assert_non_null(strstr(record->verdict.message, "1000 scheduling points"));
+	assert_int_equal(run(runtime_try_in_vain, (struct schedule_options){.points_max = 1000}, 1), 1);
+	assert_int_equal(record->verdict.kind, VERDICT_STUCK);
 }
 
 static void test_deadlock(void **state)
@@ -240,14 +243,14 @@ int main(void)
 {
 	const struct bundle *const bundle = &heapstorm_bundle_runtime;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_mutex_kinds),   cmocka_unit_test(test_rwlock),
-		cmocka_unit_test(test_barrier),       cmocka_unit_test(test_timed_wait),
-		cmocka_unit_test(test_semaphore),     cmocka_unit_test(test_once),
-		cmocka_unit_test(test_keys),          cmocka_unit_test(test_thread_locals),
-		cmocka_unit_test(test_c11),           cmocka_unit_test(test_time),
-		cmocka_unit_test(test_spin),          cmocka_unit_test(test_stuck),
-		cmocka_unit_test(test_deadlock),      cmocka_unit_test(test_replay),
-		cmocka_unit_test(test_bounded_count),
+		cmocka_unit_test(test_mutex_kinds), cmocka_unit_test(test_rwlock),
+		cmocka_unit_test(test_barrier),     cmocka_unit_test(test_timed_wait),
+		cmocka_unit_test(test_semaphore),   cmocka_unit_test(test_once),
+		cmocka_unit_test(test_keys),        cmocka_unit_test(test_thread_locals),
+		cmocka_unit_test(test_c11),         cmocka_unit_test(test_time),
+		cmocka_unit_test(test_spin),        cmocka_unit_test(test_try),
+		cmocka_unit_test(test_stuck),       cmocka_unit_test(test_deadlock),
+		cmocka_unit_test(test_replay),      cmocka_unit_test(test_bounded_count),
 	};
 
 	record = mmap(NULL, sizeof *record, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
