@@ -64,7 +64,12 @@ struct contract {
 	enum contract_choice usable_is_writable;   /* all malloc_usable_size bytes belong to the user */
 	enum contract_choice free_keeps_errno;     /* free leaves errno as it was (POSIX.1-2024) */
 	enum contract_choice thread_safe;          /* NO: only ever called from one thread at a time */
-	size_t small_alignment;                    /* alignment of blocks smaller than alignof(max_align_t); 0: open */
+	enum contract_choice fork_safe;            /* NO: the child of a fork does not call it; fork is not exercised */
+	enum contract_choice null_sets_errno;      /* a request that cannot be met sets errno to ENOMEM */
+	enum contract_choice
+		whole_when_free; /* fixed arena: with all freed, as large a block can be had as at the start */
+	size_t alignment;        /* what malloc promises at most; 0: alignof(max_align_t), as C17 demands */
+	size_t small_alignment;  /* alignment of blocks smaller than alignof(max_align_t); 0: open */
 	size_t coalesced_request_max; /* requests up to it are served from free regions of the heap, with at most 1/8 lost to rounding; 0: open */
 };
 
@@ -89,6 +94,13 @@ struct allocator {
 	void (*stats)(struct heap_stats *stats);
 
 	struct contract contract;
+
+	/*
+	 * One that works in a fixed arena: the harness calls `start` before each program, with `arena_size` bytes that begin at a page and hold
+	 * arbitrary values. That the arena is full is then an ordinary NULL. 0 and NULL: it gets memory from the OS itself.
+	 */
+	size_t arena_size;
+	void (*start)(void *arena, size_t size);
 };
 
 #endif

@@ -47,10 +47,25 @@ __attribute__((noreturn, format(printf, 2, 3))) void cli_die(int status, const c
 void cli_install_path(const char *relative, char *path, size_t size);
 
 /*
- * The process in which programs run, runner-VARIANT of the installation, or what the environment variable HEAPSTORM_RUNNER names: one that is linked with
- * another build of the allocators. Ends the process with status 3 if it is not there.
+ * A process that runs an allocator, such as runner-asan: of the installation or, where the allocator is named by the folder that
+ * cmake/build_allocator.sh made for it, of that folder. Ends the process with status 3 if it is not there.
  */
-void cli_runner_path(const char *variant, char *path, size_t size);
+void cli_process_path(const char *allocator, const char *process, char *path, size_t size);
+
+/* The same, whether it is there or not. */
+void cli_find_process(const char *allocator, const char *process, char *path, size_t size);
+
+/* The process runner-VARIANT, or what the environment variable HEAPSTORM_RUNNER names: one that is linked with another build of the allocators. */
+void cli_runner_path(const char *allocator, const char *variant, char *path, size_t size);
+
+/* Adds a word to a command line, quoted where a shell needs it. */
+void cli_add_quoted(char *words, size_t size, const char *word);
+
+/* A word as a shell takes it; kept until the next call. */
+const char *cli_quoted(const char *word);
+
+/* True if the allocator is named by a folder. */
+bool cli_is_folder(const char *allocator);
 
 /* The allocator that a program is for: `given` if not NULL, else what its `allocator` line names, else mem_alloc_2.0. Checked. */
 void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size);
@@ -83,8 +98,11 @@ const char *cli_program_path(const char *path);
 /* Loads a program or ends the process with status 2 and the line that says what is wrong with it. */
 void cli_load(const char *path, struct program *program, enum program_format *format);
 
-/* Ends the process with status 2 if there is no allocator of that name. `where` is what gave it: an option, a file, a verb. */
-void cli_check_allocator(const char *name, const char *where);
+/*
+ * Ends the process with status 2 if there is no allocator of that name. `where` is what gave it: an option, a file, a verb. A name with a slash is the
+ * folder of an allocator built for heapstorm (cmake/build_allocator.sh). Returns the name, or the folder's absolute path, which stays.
+ */
+const char *cli_check_allocator(const char *name, const char *where);
 
 /* Creates a folder and those above it. Ends the process with status 2 if that cannot be. */
 void cli_make_folder(const char *path);

@@ -59,29 +59,83 @@ void cli_install_path(const char *relative, char *path, size_t size)
 		cli_die(STATUS_ENVIRONMENT, "the path of the installation is too long");
 }
 
-void cli_runner_path(const char *variant, char *path, size_t size)
+void cli_add_quoted(char *words, size_t size, const char *word)
 {
-	const char *const given = getenv("HEAPSTORM_RUNNER");
+	size_t at = strlen(words);
+	const bool plain = word[strcspn(word, " \t'\"\\$`*?[]()<>|&;~#!{}\n")] == '\0';
+
+	if (at > 0 && at + 1 < size)
+		words[at++] = ' ';
+	if (plain) {
+		snprintf(words + at, size - at, "%s", word);
+		return;
+	}
+	at += (size_t)snprintf(words + at, size - at, "'");
+	for (; *word != '\0' && at + 6 < size; word++)
+		at += (size_t)snprintf(words + at, size - at, *word == '\'' ? "'\\''" : "%c", *word);
+	snprintf(words + at, size - at, "'");
+}
+
+const char *cli_quoted(const char *word)
+{
+	static char words[PATH_MAX + 8];
+
+	words[0] = '\0';
+	cli_add_quoted(words, sizeof words, word);
+	return words;
+}
+
+bool cli_is_folder(const char *allocator)
+{
+	return strchr(allocator, '/') != NULL;
+}
+
+void cli_find_process(const char *allocator, const char *process, char *path, size_t size)
+{
 	char relative[64];
 
-	snprintf(relative, sizeof relative, "libexec/heapstorm/runner-%s", variant);
-	if (given != NULL && given[0] != '\0')
-		snprintf(path, size, "%s", given);
+	snprintf(relative, sizeof relative, "libexec/heapstorm/%s", process);
+	if (cli_is_folder(allocator))
+		snprintf(path, size, "%s/%s", allocator, process);
 	else
 		cli_install_path(relative, path, size);
+}
+
+void cli_process_path(const char *allocator, const char *process, char *path, size_t size)
+{
+	cli_find_process(allocator, process, path, size);
 	if (access(path, X_OK) != 0)
 		cli_die(STATUS_ENVIRONMENT, "%s: %s", path, strerror(errno));
 }
 
-void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size)
+void cli_runner_path(const char *allocator, const char *variant, char *path, size_t size)
 {
+	const char *const given = getenv("HEAPSTORM_RUNNER");
+	char process[32];
+
+	if (given != NULL && given[0] != '\0') {
+		snprintf(path, size, "%s", given);
+		if (access(path, X_OK) != 0)
+			cli_die(STATUS_ENVIRONMENT, "%s: %s", path, strerror(errno));
+		return;
+	}
+	snprintf(process, sizeof process, "runner-%s", variant);
+	cli_process_path(allocator, process, path, size);
+}
+
+void cli_allocator_of(const struct program *program, const char *file, const char *given, char *result, size_t size)
+{
+	char name[PATH_MAX];
+
 	if (given != NULL)
-		snprintf(name, size, "%s", given);
+		snprintf(name, sizeof name, "%s", given);
+	else if (program->allocator[0] == '/') /* a folder, whatever its name has in it */
+		snprintf(name, sizeof name, "%s", program->allocator);
 	else if (program->allocator[0] != '\0')
-		snprintf(name, size, "%.*s", (int)strcspn(program->allocator, " "), program->allocator);
+		snprintf(name, sizeof name, "%.*s", (int)strcspn(program->allocator, " "), program->allocator);
 	else
-		snprintf(name, size, "mem_alloc_2.0");
-	cli_check_allocator(name, given != NULL ? "--allocator" : file);
+		snprintf(name, sizeof name, "mem_alloc_2.0");
+	snprintf(result, size, "%s", cli_check_allocator(name, given != NULL ? "--allocator" : file));
 }
 
 double cli_seconds(const char *text, const char *option)
@@ -192,11 +246,22 @@ void cli_make_folder(const char *path)
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
 }
 
-void cli_check_allocator(const char *name, const char *where)
+const char *cli_check_allocator(const char *name, const char *where)
 {
+	if (cli_is_folder(name)) {
+		char path[PATH_MAX];
+		char *const absolute = realpath(name, NULL);
+
+		if (absolute == NULL)
+			cli_die(STATUS_USAGE, "%s: %s: %s", where, name, strerror(errno));
+		if ((size_t)snprintf(path, sizeof path, "%s/runner-plain", absolute) >= PROGRAM_SPEC_MAX ||
+		    access(path, X_OK) != 0)
+			cli_die(STATUS_USAGE, "%s: %s is no folder of an allocator built for heapstorm", where, name);
+		return absolute;
+	}
 	for (size_t i = 0; heapstorm_adapters[i] != NULL; i++)
 		if (strcmp(name, heapstorm_adapters[i]->allocator->name) == 0)
-			return;
+			return name;
 	cli_die(STATUS_USAGE, "%s: no allocator is called '%s': see heapstorm list", where, name);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,12 +116,12 @@ static void show_progress(const struct run_record *record, void *context)
 			record->programs, record->operations);
 }
 
-static void find_runner(const struct arguments *arguments, char *path, size_t size)
+static void find_runner(const struct arguments *arguments, const char *allocator, char *path, size_t size)
 {
 	if (arguments->runner != NULL)
 		snprintf(path, size, "%s", arguments->runner);
 	else
-		cli_runner_path("sched", path, size);
+		cli_runner_path(allocator, "sched", path, size);
 }
 
 /* Runs one process to its end. `file` NULL: it makes the programs. */
@@ -156,7 +157,7 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 		.context = &start,
 	};
 
-	find_runner(arguments, runner, sizeof runner);
+	find_runner(arguments, allocator, runner, sizeof runner);
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
 	if (!supervise(&supervision, result))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
@@ -265,15 +266,15 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	if (file == NULL)
 		program_decode(result.record->input, result.record->input_size, program);
 	printf("%-25.25s %-14s %9" PRIu64 " schedules %6.0f/s  %s\n",
-	       file != NULL ? cli_base_name(file) : arguments->scenario, allocator, result.record->programs,
-	       (double)result.record->programs / (cli_now() - start), verdict_name(verdict));
+	       file != NULL ? cli_base_name(file) : arguments->scenario, cli_base_name(allocator),
+	       result.record->programs, (double)result.record->programs / (cli_now() - start), verdict_name(verdict));
 	cJSON_AddNumberToObject(figures, "schedules", (double)result.record->programs);
 	cJSON_AddNumberToObject(figures, "seconds", cli_now() - start);
 	if (is_bounded(arguments))
 		print_bounded(arguments->bound, result.record, figures);
 	if (verdict != VERDICT_CLEAN) {
 		report_print(stdout, program, result.record, NULL);
-		find_runner(arguments, runner, sizeof runner);
+		find_runner(arguments, allocator, runner, sizeof runner);
 		cli_print_stacks(stdout, runner, result.record);
 		fflush(stdout);
 		keep_failure(arguments, allocator, runner, program, result.record, figures, &failure);
@@ -288,6 +289,13 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	supervised_release(&result);
 	fflush(stdout);
 	return verdict;
+}
+
+static bool is_directory(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 int cmd_explore(int argc, char **argv)
@@ -339,12 +347,13 @@ int cmd_explore(int argc, char **argv)
 	if (arguments.runs == NULL)
 		arguments.runs = is_bounded(&arguments) ? "18446744073709551615" : "10000";
 	/* One word that is no file names an allocator. */
-	if (files == 1 && arguments.allocator == NULL && access(argv[first], F_OK) != 0) {
+	if (files == 1 && arguments.allocator == NULL &&
+	    (access(argv[first], F_OK) != 0 || is_directory(argv[first]))) {
 		arguments.allocator = argv[first];
 		files = 0;
 	}
 	if (arguments.allocator != NULL)
-		cli_check_allocator(arguments.allocator, "explore");
+		arguments.allocator = cli_check_allocator(arguments.allocator, "explore");
 	if (files == 0 && is_bounded(&arguments))
 		cli_die(STATUS_USAGE, "--strategy bounded needs a file: it runs all schedules of one program");
 	output_check(&arguments.shared);

@@ -56,23 +56,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 
 /* ---- The allocator ---- */
 
-static void add_quoted(char *words, size_t size, const char *word)
-{
-	size_t at = strlen(words);
-	const bool plain = word[strcspn(word, " \t'\"\\$`*?[]()<>|&;~#!{}\n")] == '\0';
-
-	if (at > 0 && at + 1 < size)
-		words[at++] = ' ';
-	if (plain) {
-		snprintf(words + at, size - at, "%s", word);
-		return;
-	}
-	at += (size_t)snprintf(words + at, size - at, "'");
-	for (; *word != '\0' && at + 6 < size; word++)
-		at += (size_t)snprintf(words + at, size - at, *word == '\'' ? "'\\''" : "%c", *word);
-	snprintf(words + at, size - at, "'");
-}
-
 /* The sources of one that comes with heapstorm, if they are there, else its library. */
 static bool find_own(const char *sources[], const char *library, char *words, size_t size)
 {
@@ -85,14 +68,14 @@ static bool find_own(const char *sources[], const char *library, char *words, si
 		if (glob(path, i > 0 ? GLOB_APPEND : 0, NULL, &found) != 0) {
 			globfree(&found);
 			cli_install_path(library, path, sizeof path);
-			add_quoted(words, size, path);
+			cli_add_quoted(words, size, path);
 			return access(path, R_OK) == 0;
 		}
 	}
 	snprintf(path, sizeof path, "-I%s/alloc", HEAPSTORM_SOURCE);
-	add_quoted(words, size, path);
+	cli_add_quoted(words, size, path);
 	for (size_t i = 0; i < found.gl_pathc; i++)
-		add_quoted(words, size, found.gl_pathv[i]);
+		cli_add_quoted(words, size, found.gl_pathv[i]);
 	globfree(&found);
 	return true;
 }
@@ -381,7 +364,7 @@ int cmd_export(int argc, char **argv)
 	if (!export_find_allocator(name, arguments.with, &allocator))
 		cli_die(STATUS_ENVIRONMENT,
 			"neither the sources of %s nor its library are there: name them with --with", name);
-	cli_runner_path("asan", runner, sizeof runner);
+	cli_runner_path(name, "asan", runner, sizeof runner);
 	cli_run_once(runner, true, name, &program, arguments.shared.timeout, NULL, &record);
 	if (record.verdict.kind == VERDICT_CLEAN)
 		cli_die(STATUS_FOUND, "%s does not fail on %s: nothing to export", argv[first], name);

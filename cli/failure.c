@@ -257,18 +257,17 @@ static bool run_again(struct failure *failure, const char *runner, struct outcom
 
 static void complete_folder(struct failure *failure, const char *folder, struct outcome *outcome)
 {
-	char path[PATH_MAX], runner[PATH_MAX], relative[64];
+	char path[PATH_MAX], runner[PATH_MAX], process[32];
 	const char *const given = getenv("HEAPSTORM_RUNNER");
 	const char *reason = "";
 	struct program found;
 
 	outcome->operations_before = program_op_count(failure->program);
-	snprintf(relative, sizeof relative, "libexec/heapstorm/runner-%s",
-		 failure->runner != NULL ? failure->runner : "asan");
+	snprintf(process, sizeof process, "runner-%s", failure->runner != NULL ? failure->runner : "asan");
 	if (given != NULL && given[0] != '\0')
 		snprintf(runner, sizeof runner, "%s", given);
 	else
-		cli_install_path(relative, runner, sizeof runner);
+		cli_find_process(failure->allocator, process, runner, sizeof runner);
 	if (failure->runner == NULL)
 		reason = "the order of its threads is not known";
 	else if (strcmp(failure->runner, "asan") != 0)

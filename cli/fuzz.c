@@ -188,10 +188,14 @@ static void print_table(const struct run_record *record, const struct engine_sta
 }
 
 /* Installed, the target is no command of its own. */
-static void find_target(const char *name, char *path, size_t size)
+static void find_target(const char *allocator, const char *name, char *path, size_t size)
 {
 	char relative[64];
 
+	if (allocator != NULL && cli_is_folder(allocator)) {
+		cli_process_path(allocator, name, path, size);
+		return;
+	}
 	snprintf(relative, sizeof relative, "libexec/heapstorm/%s", name);
 	cli_install_path(relative, path, size);
 	if (access(path, X_OK) != 0) {
@@ -228,7 +232,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	if (arguments->target != NULL)
 		snprintf(target, sizeof target, "%s", arguments->target);
 	else
-		find_target(arguments->threads ? "fuzz_threads" : "fuzz_sequence", target, sizeof target);
+		find_target(allocator, arguments->threads ? "fuzz_threads" : "fuzz_sequence", target, sizeof target);
 	snprintf(work, sizeof work, "%s", cli_temporary_folder());
 	snprintf(log, sizeof log, "%s/log", work);
 	snprintf(artifacts, sizeof artifacts, "-artifact_prefix=%s/", work);
@@ -264,7 +268,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 		argv[argc++] = seeds;
 	}
 	argv[argc] = NULL;
-	if (allocator != NULL)
+	if (allocator != NULL && !cli_is_folder(allocator))
 		setenv("HEAPSTORM_ALLOCATORS", allocator, 1);
 	fflush(stdout);
 	if (!supervise(&supervision, &result))
@@ -295,7 +299,9 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	if (verdict != VERDICT_CLEAN) {
 		failure = (struct failure){.program = &program,
 					   .record = result.record,
-					   .allocator = result.record->allocator,
+					   .allocator = allocator != NULL && cli_is_folder(allocator)
+								? allocator
+								: result.record->allocator,
 					   .out = arguments->out,
 					   .input = result.record->input,
 					   .input_size = result.record->input_size,
@@ -319,6 +325,24 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	program_destroy(&program);
 	supervised_release(&result);
 	return verdict;
+}
+
+/* Names separated by commas, of which there may be only one, or a folder. */
+static const char *check_allocators(const char *names, bool one)
+{
+	char list[256], *state = NULL;
+
+	if (cli_is_folder(names))
+		return cli_check_allocator(names, "fuzz");
+	if (names[strspn(names, ",")] == '\0' || strlen(names) >= sizeof list)
+		cli_die(STATUS_USAGE, "'%s': expected names of allocators separated by commas: see heapstorm list",
+			names);
+	snprintf(list, sizeof list, "%s", names);
+	for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
+		cli_check_allocator(name, "fuzz");
+	if (one && strchr(names, ',') != NULL)
+		cli_die(STATUS_USAGE, "fuzz --threads takes one allocator, not '%s'", names);
+	return names;
 }
 
 int cmd_fuzz(int argc, char **argv)
@@ -353,20 +377,8 @@ int cmd_fuzz(int argc, char **argv)
 
 	if (argc - first > 1)
 		cli_die(STATUS_USAGE, "fuzz takes one word, names of allocators: see heapstorm fuzz --help");
-	if (argc - first == 1) {
-		allocator = argv[first];
-		char list[256], *state = NULL;
-
-		if (allocator[strspn(allocator, ",")] == '\0' || strlen(allocator) >= sizeof list)
-			cli_die(STATUS_USAGE,
-				"'%s': expected names of allocators separated by commas: see heapstorm list",
-				allocator);
-		snprintf(list, sizeof list, "%s", allocator);
-		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
-			cli_check_allocator(name, "fuzz");
-		if (arguments.threads && strchr(allocator, ',') != NULL)
-			cli_die(STATUS_USAGE, "fuzz --threads takes one allocator, not '%s'", allocator);
-	}
+	if (argc - first == 1)
+		allocator = check_allocators(argv[first], arguments.threads);
 	output_check(&arguments.shared);
 	cli_check_folder(arguments.out);
 	cli_catch_interrupts();

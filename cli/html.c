@@ -179,7 +179,7 @@ void cli_write_html(const char *file_name, const struct program *program, const 
 	FILE *file;
 
 	cli_allocator_of(program, file_name, given, allocator, sizeof allocator);
-	cli_runner_path("asan", runner, sizeof runner);
+	cli_runner_path(allocator, "asan", runner, sizeof runner);
 	cli_run_once(runner, true, allocator, program, 10, NULL, &record);
 	if (!run_logged(runner, allocator, cli_temporary_folder(), true, &log, &logged)) {
 		event_log_close(&log);

@@ -126,7 +126,7 @@ int cmd_minimize(int argc, char **argv)
 	program_init(&program);
 	cli_load(argv[first], &program, &format);
 	cli_allocator_of(&program, argv[first], arguments.allocator, allocator, sizeof allocator);
-	cli_runner_path(arguments.variant, runner_path, sizeof runner_path);
+	cli_runner_path(allocator, arguments.variant, runner_path, sizeof runner_path);
 	cli_catch_interrupts();
 	/* Crashes are told apart by what they are; their stacks are not looked at, and naming them takes most of the time. */
 	setenv("ASAN_OPTIONS", "symbolize=0", 1);

@@ -78,10 +78,14 @@ static void show_progress(const struct run_record *record, void *context)
 		job->allocator, record->operations, job->operations);
 }
 
-/* The name before any option in a program's allocator line. */
-static void first_word(const char *spec, char *word, size_t size)
+/* Takes the names of a list one by one, as strtok_r. A path is one name, whatever is in it. */
+static char *next_allocator(char *list, char **state)
 {
-	snprintf(word, size, "%.*s", (int)strcspn(spec, " \t"), spec);
+	if (list != NULL && list[0] == '/') {
+		*state = list + strlen(list);
+		return list;
+	}
+	return strtok_r(list, ",", state);
 }
 
 static enum verdict_kind run_job(const struct job *job, cJSON *results)
@@ -104,7 +108,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	enum verdict_kind verdict;
 	cJSON *json;
 
-	cli_runner_path(job->variant, runner, sizeof runner);
+	cli_runner_path(job->allocator, job->variant, runner, sizeof runner);
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
 	argv[argc++] = runner;
 	if (!arguments->quick && !scheduled)
@@ -130,16 +134,16 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 			WIFEXITED(result.status) ? WEXITSTATUS(result.status) : -1, job->file);
 	verdict = result.record->verdict.kind;
 	report_add(job->total, result.record);
-	printf("%-25.25s %-14s %9" PRIu64 " operations %6.2f s  %s\n", cli_base_name(job->file), job->allocator,
-	       result.record->operations, cli_now() - start, verdict_name(verdict));
+	printf("%-25.25s %-14s %9" PRIu64 " operations %6.2f s  %s\n", cli_base_name(job->file),
+	       cli_base_name(job->allocator), result.record->operations, cli_now() - start, verdict_name(verdict));
 	report_print(stdout, job->program, result.record, strcmp(job->variant, "asan") == 0 ? output : NULL);
 	cli_print_stacks(stdout, runner, result.record);
 	if (scheduled)
 		printf("  schedule:  %" PRIu64 " scheduling points, hash %016" PRIx64 "\n", result.record->points,
 		       result.record->trace_hash);
 	if (verdict != VERDICT_CLEAN)
-		printf("  again:     heapstorm replay %s --allocator %s --variant %s%s\n", job->file, job->allocator,
-		       job->variant, arguments->quick ? " --quick" : "");
+		printf("  again:     heapstorm replay %s --allocator %s --variant %s%s\n", job->file,
+		       cli_quoted(job->allocator), job->variant, arguments->quick ? " --quick" : "");
 	if (arguments->verbose && verdict != VERDICT_CLEAN) {
 		FILE *const text = fopen(output, "r");
 		char line[1024];
@@ -177,14 +181,12 @@ static bool replay_file(const char *file, const struct program *program, struct 
 
 	if (arguments->allocators != NULL)
 		snprintf(list, sizeof list, "%s", arguments->allocators);
-	else if (program->allocator[0] != '\0')
-		first_word(program->allocator, list, sizeof list);
 	else
-		snprintf(list, sizeof list, "mem_alloc_2.0");
-	for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state)) {
+		cli_allocator_of(program, file, NULL, list, sizeof list);
+	for (char *name = next_allocator(list, &state); name != NULL; name = next_allocator(NULL, &state)) {
 		const struct job job = {
 			.file = file,
-			.allocator = name,
+			.allocator = cli_check_allocator(name, "--allocator"),
 			.variant = arguments->variant != NULL ? arguments->variant : default_variant(program),
 			.program = program,
 			.arguments = arguments,
@@ -249,7 +251,7 @@ int cmd_replay(int argc, char **argv)
 			cli_die(STATUS_USAGE, "--allocator %s: expected names separated by commas: see heapstorm list",
 				arguments.allocators);
 		snprintf(list, sizeof list, "%s", arguments.allocators);
-		for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
+		for (char *name = next_allocator(list, &state); name != NULL; name = next_allocator(NULL, &state))
 			cli_check_allocator(name, "--allocator");
 	}
 	output_check(&arguments.shared);
@@ -265,8 +267,7 @@ int cmd_replay(int argc, char **argv)
 		if (arguments.allocators == NULL && programs[i].allocator[0] != '\0') {
 			char name[PROGRAM_SPEC_MAX];
 
-			first_word(programs[i].allocator, name, sizeof name);
-			cli_check_allocator(name, argv[first + i]);
+			cli_allocator_of(&programs[i], argv[first + i], NULL, name, sizeof name);
 		}
 	}
 	for (int i = 0; i < files; i++) {

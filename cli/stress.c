@@ -178,18 +178,19 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 	failure_keep(failure);
 	printf("  again:     heapstorm stress %s --variant %s --scenario %s --threads %" PRIu64 " --seed %" PRIu64
 	       " --round %" PRIu64 "\n",
-	       allocator, arguments->variant, arguments->scenario->name, arguments->threads, arguments->seed,
-	       record->round);
+	       cli_quoted(allocator), arguments->variant, arguments->scenario->name, arguments->threads,
+	       arguments->seed, record->round);
 }
 
-static void find_process(const struct arguments *arguments, char *process, size_t size)
+static void find_process(const struct arguments *arguments, const char *allocator, char *process, size_t size)
 {
-	char relative[64];
+	char name[32];
 
-	snprintf(relative, sizeof relative, "libexec/heapstorm/stress-%s", arguments->variant);
-	cli_install_path(relative, process, size);
+	snprintf(name, sizeof name, "stress-%s", arguments->variant);
 	if (arguments->process != NULL)
 		snprintf(process, size, "%s", arguments->process);
+	else
+		cli_process_path(allocator, name, process, size);
 }
 
 /* Runs the process to its end, or ends this one with status 3. */
@@ -238,6 +239,9 @@ static void run_process(const struct arguments *arguments, const char *allocator
 		printf("\r\033[K");
 	if (result->record->state == RUN_NOT_STARTED && !result->stopped) {
 		copy_output(output);
+		fflush(stdout);
+		if (WIFEXITED(result->status) && WEXITSTATUS(result->status) == STATUS_USAGE)
+			exit(STATUS_USAGE);
 		cli_die(STATUS_ENVIRONMENT, "%s did not start", process);
 	}
 }
@@ -278,7 +282,7 @@ int cmd_stress(int argc, char **argv)
 		.shared.timeout = 20,
 	};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
-	const char *const allocator = first < argc ? argv[first] : "mem_alloc_2.0";
+	const char *allocator = first < argc ? argv[first] : "mem_alloc_2.0";
 	char process[PATH_MAX], output[PATH_MAX];
 	struct failure failure;
 	struct supervised result;
@@ -291,16 +295,16 @@ int cmd_stress(int argc, char **argv)
 		cli_die(STATUS_USAGE, "stress takes one allocator: see heapstorm stress --help");
 	if (arguments.round != 0 && arguments.shards != 1)
 		cli_die(STATUS_USAGE, "--round and --shard exclude each other");
-	cli_check_allocator(allocator, "stress");
+	allocator = cli_check_allocator(allocator, "stress");
 	cli_check_folder(arguments.out);
 	output_check(&arguments.shared);
 	cli_catch_interrupts();
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
-	printf("%" PRIu64 " threads on %s (%s), scenario %s, seed %" PRIu64 "\n", arguments.threads, allocator,
-	       arguments.variant, arguments.scenario->name, arguments.seed);
+	printf("%" PRIu64 " threads on %s (%s), scenario %s, seed %" PRIu64 "\n", arguments.threads,
+	       cli_base_name(allocator), arguments.variant, arguments.scenario->name, arguments.seed);
 	fflush(stdout);
 	start = cli_now();
-	find_process(&arguments, process, sizeof process);
+	find_process(&arguments, allocator, process, sizeof process);
 	run_process(&arguments, allocator, process, output, &result);
 	verdict = result.record->verdict.kind;
 	printf("%" PRIu64 " rounds, %" PRIu64 " operations, %" PRIu64 " faults; checks that ran:\n",

@@ -7,7 +7,7 @@
  * each input: an input does the same alone as after a million others. The engine is not instrumented, so that coverage is the
  * allocators' own.
  *
- * Environment: HEAPSTORM_ALLOCATORS, names separated by commas, chooses others than all three.
+ * Environment: HEAPSTORM_ALLOCATORS, names separated by commas, chooses others than all of the executable.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -84,9 +84,11 @@ static void add_subject(const char *name)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const char *chosen = getenv("HEAPSTORM_ALLOCATORS");
-	char *names = strdup(chosen != NULL && *chosen != '\0' ? chosen : "mem_alloc,mem_alloc_2.0,system");
+	char *names = strdup(chosen != NULL ? chosen : "");
 
 	(void)argc, (void)argv;
+	for (size_t i = 0; names[0] == '\0' && heapstorm_adapters[i] != NULL; i++)
+		add_subject(heapstorm_adapters[i]->allocator->name);
 	for (char *state = NULL, *name = strtok_r(names, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
 		add_subject(name);
 	free(names);

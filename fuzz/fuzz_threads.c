@@ -74,9 +74,16 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	char message[256];
 
 	(void)argc, (void)argv;
-	if (!subject_open(chosen != NULL && *chosen != '\0' ? chosen : "mem_alloc_2.0", &subject, message,
+	const char *const default_name =
+		heapstorm_adapters[1] != NULL ? "mem_alloc_2.0" : heapstorm_adapters[0]->allocator->name;
+
+	if (!subject_open(chosen != NULL && *chosen != '\0' ? chosen : default_name, &subject, message,
 			  sizeof message)) {
 		fprintf(stderr, "heapstorm: HEAPSTORM_ALLOCATORS: %s\n", message);
+		exit(2);
+	}
+	if (subject.allocator->contract.thread_safe == CONTRACT_NO) {
+		fprintf(stderr, "heapstorm: %s is for one thread\n", subject.allocator->name);
 		exit(2);
 	}
 	if (subject.bundle == NULL) {

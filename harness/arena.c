@@ -715,6 +715,16 @@ void *heapstorm_mmap(void *hint, size_t size, int protection, int flags, int fd,
 	return result;
 }
 
+void *arena_map(size_t size)
+{
+	void *result;
+
+	unseen_lock(&lock);
+	result = map_anywhere(current, (size + page_size - 1) >> page_shift);
+	unseen_unlock(&lock);
+	return result;
+}
+
 void *heapstorm_mmap64(void *hint, size_t size, int protection, int flags, int fd, off_t offset)
 {
 	return heapstorm_mmap(hint, size, protection, flags, fd, offset);

@@ -29,6 +29,9 @@ bool arena_use(unsigned domain);
 /* Unmaps and zeroes everything of the domain in use: it is as it was at the start. Faults are forgotten. */
 void arena_reset(void);
 
+/* Maps `size` bytes, as no call of the allocator: it is not counted, and no fault hits it. NULL with errno if the arena is too small. */
+void *arena_map(size_t size);
+
 /* The n-th calls that fail, ascending, counted since arena_reset. The array must stay. */
 void arena_set_faults(const uint64_t *faults, size_t count);
 

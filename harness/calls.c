@@ -137,14 +137,16 @@ static bool check_null(struct caller *caller, const struct request *request, int
 	}
 	if (request->size == 0 && !request->overflows && contract->malloc_zero_is_block != CONTRACT_YES)
 		return true;
-	/* POSIX lets aligned_alloc say that no such alignment is supported. */
-	if (error == EINVAL && request->alignment >= SURELY_IMPOSSIBLE && !request->posix)
+	/* POSIX lets aligned_alloc say that no such alignment is supported; a fixed arena need not support large ones. */
+	if (error == EINVAL && !request->posix &&
+	    (request->alignment >= SURELY_IMPOSSIBLE ||
+	     (request->alignment != 0 && caller->allocator->arena_size != 0)))
 		return true;
-	if (error != ENOMEM)
+	if (error != ENOMEM && (request->posix || contract->null_sets_errno == CONTRACT_YES))
 		return caller_fail(caller, VERDICT_CONTRACT, NULL, 0,
 				   "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name,
 				   request->size, error == ERRNO_UNTOUCHED ? 0 : error);
-	if (impossible || os_refused(caller))
+	if (impossible || os_refused(caller) || caller->allocator->arena_size != 0)
 		return true;
 	if (!caller->arena && request->size + request->alignment > SURELY_AVAILABLE)
 		return true;
@@ -155,12 +157,15 @@ static bool check_null(struct caller *caller, const struct request *request, int
 /* Alignment that any object of this size may need. */
 static size_t natural_alignment(const struct caller *caller, size_t size)
 {
+	const struct contract *const contract = &caller->allocator->contract;
 	size_t alignment = _Alignof(max_align_t);
 
 	while (alignment > size && alignment > 1)
 		alignment /= 2;
-	if (caller->allocator->contract.small_alignment > alignment)
-		alignment = caller->allocator->contract.small_alignment;
+	if (contract->small_alignment > alignment)
+		alignment = contract->small_alignment;
+	if (contract->alignment != 0 && alignment > contract->alignment)
+		alignment = contract->alignment;
 	return alignment;
 }
 
@@ -225,8 +230,7 @@ static void put_block_back(struct caller *caller, uint32_t label, uint32_t index
 static void forget(struct caller *caller, uint32_t index)
 {
 	if (caller->log != NULL)
-		event_log_add(caller->log,
-			      (struct event){.kind = EVENT_DEATH, .id = caller->blocks.records[index].id});
+		event_log_add(caller->log, (struct event){.kind = EVENT_DEATH, .id = caller->blocks.records[index].id});
 	blocks_forget(&caller->blocks, index);
 }
 
@@ -542,6 +546,8 @@ static void run_fork_child(struct caller *caller)
 		const size_t size = (size_t)24 << i;
 
 		blocks[i] = allocator->malloc(size);
+		if (blocks[i] == NULL && allocator->arena_size != 0)
+			continue;
 		if (blocks[i] == NULL)
 			end_child(10);
 		((volatile char *)blocks[i])[0] = (char)i;
@@ -553,7 +559,8 @@ static void run_fork_child(struct caller *caller)
 		allocator->free(caller->blocks.records[own].address);
 	}
 	for (unsigned i = 0; i < 16; i++)
-		allocator->free(blocks[i]);
+		if (blocks[i] != NULL)
+			allocator->free(blocks[i]);
 	end_child(0);
 }
 
@@ -563,6 +570,8 @@ bool caller_fork(struct caller *caller, unsigned timeout_milliseconds, void (*in
 	int status = 0;
 	pid_t child, ended = 0;
 
+	if (caller->allocator->contract.fork_safe == CONTRACT_NO)
+		return true;
 	caller->record->checks[VERDICT_FORK]++;
 	child = caller->scheduler != NULL ? caller->scheduler->fork() : fork();
 	if (child == 0) {

@@ -58,8 +58,10 @@ struct executor {
 	uint8_t *outcomes[PROGRAM_THREADS_MAX];
 	struct executor_thread threads[PROGRAM_THREADS_MAX];
 	uint32_t events[PROGRAM_EVENTS_MAX];
-	size_t event_limit;  /* events below it were signalled in this round */
-	uint32_t just_ended; /* thread whose destructors may still run, plus 1 */
+	size_t event_limit;               /* events below it were signalled in this round */
+	const struct allocator *measured; /* whose largest_at_start it is */
+	size_t largest_at_start;          /* bytes, of the largest block in an untouched fixed arena */
+	uint32_t just_ended;              /* thread whose destructors may still run, plus 1 */
 };
 
 static pthread_key_t exit_key;
@@ -487,6 +489,58 @@ static bool check_quiet(struct executor *executor, bool quiesced, struct heap_su
 	       fail(executor);
 }
 
+/* The largest block that can be had at the moment, in bytes. */
+static size_t largest_block(const struct allocator *allocator)
+{
+	size_t least = 0, most = allocator->arena_size;
+
+	while (least < most) {
+		const size_t size = most - (most - least) / 2;
+		void *const address = allocator->malloc(size);
+
+		if (address != NULL) {
+			allocator->free(address);
+			least = size;
+		} else {
+			most = size - 1;
+		}
+	}
+	return least;
+}
+
+static bool promises_whole(const struct executor *executor)
+{
+	return executor->call.allocator->arena_size != 0 &&
+	       executor->call.allocator->contract.whole_when_free == CONTRACT_YES;
+}
+
+/* Once for each allocator: it is started again after. */
+static void measure_largest(struct executor *executor, const struct subject *subject)
+{
+	if (!promises_whole(executor) || executor->measured == subject->allocator)
+		return;
+	subject_reset(subject);
+	executor->measured = subject->allocator;
+	executor->largest_at_start = largest_block(subject->allocator);
+}
+
+/* Of a fixed arena nothing is lost and nothing stays in pieces. */
+static bool check_whole(struct executor *executor)
+{
+	size_t largest;
+
+	if (!promises_whole(executor) || (executor->call.oracles & ORACLE(VERDICT_UNCOALESCED)) == 0)
+		return true;
+	executor->call.record->op = NO_OP;
+	executor->call.record->checks[VERDICT_UNCOALESCED]++;
+	largest = largest_block(executor->call.allocator);
+	return largest >= executor->largest_at_start || caller_fail(&executor->call, VERDICT_UNCOALESCED, NULL, 0,
+								    "with everything freed the largest block that can "
+								    "be had is %zu bytes, in the untouched arena it "
+								    "was %zu",
+								    largest, executor->largest_at_start);
+}
+
 /* One pass over the program from wherever the heap is, to an empty heap. */
 static bool run_round(struct executor *executor)
 {
@@ -535,7 +589,7 @@ static bool run_round(struct executor *executor)
 	executor->call.record->op = NO_OP;
 	if (!caller_free_all(&executor->call, order))
 		return false;
-	if (executor->round <= 1 && !check_quiet(executor, true, NULL))
+	if (executor->round <= 1 && (!check_quiet(executor, true, NULL) || !check_whole(executor)))
 		return false;
 	if (executor->call.scheduler != NULL)
 		executor->call.scheduler->end();
@@ -551,6 +605,11 @@ static bool check_plateau(struct executor *executor)
 	static const unsigned windows[] = {12, 48, PLATEAU_ROUNDS};
 	size_t mapped[PLATEAU_ROUNDS], before = 0, after = 0;
 
+	/* What a fixed arena has does not change: here it is the largest block that tells. */
+	if (executor->call.allocator->arena_size != 0) {
+		executor->round = 1;
+		return run_round(executor);
+	}
 	if ((executor->call.oracles & ORACLE(VERDICT_UNRECLAIMED)) == 0)
 		return true;
 	executor->call.record->checks[VERDICT_UNRECLAIMED]++;
@@ -617,6 +676,7 @@ enum verdict_kind executor_run(struct executor *executor, const struct subject *
 	record->thread = 0;
 	record->op = NO_OP;
 	record->state = RUN_RUNNING;
+	measure_largest(executor, subject);
 	subject_reset(subject);
 	if (executor->call.arena)
 		arena_set_faults(program->faults, program->fault_count);

@@ -1,6 +1,8 @@
 #include "subject.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arena.h"
@@ -21,13 +23,39 @@ static void names(char *text, size_t size)
 					 heapstorm_adapters[i]->allocator->name);
 }
 
+/* Programs must not rely on zeroes where a fixed arena has none. */
+#define ARENA_BYTE 0xa5
+
+/* Gives the fixed arena. */
+static void start(const struct allocator *allocator)
+{
+	void *const arena = arena_map(allocator->arena_size);
+
+	if (arena == NULL) {
+		fprintf(stderr, "heapstorm: no arena of %zu bytes for %s: %s\n", allocator->arena_size, allocator->name,
+			strerror(errno));
+		exit(3);
+	}
+	memset(arena, ARENA_BYTE, allocator->arena_size);
+	allocator->start(arena, allocator->arena_size);
+}
+
 bool subject_open(const char *name, struct subject *subject, char *message, size_t message_size)
 {
 	for (unsigned i = 0; heapstorm_adapters[i] != NULL; i++) {
 		const struct adapter *const adapter = heapstorm_adapters[i];
 
-		if (strcmp(name, adapter->allocator->name) != 0)
+		/* A path is that of the folder with this executable, which has one allocator. */
+		if (strcmp(name, adapter->allocator->name) != 0 && strchr(name, '/') == NULL)
 			continue;
+		if ((adapter->allocator->start != NULL) != (adapter->allocator->arena_size != 0) ||
+		    adapter->allocator->malloc == NULL || adapter->allocator->free == NULL) {
+			snprintf(message, message_size, "the adapter of %s %s", adapter->allocator->name,
+				 adapter->allocator->malloc == NULL || adapter->allocator->free == NULL
+					 ? "lacks malloc or free"
+					 : "has only one of arena_size and start");
+			return false;
+		}
 		*subject = (struct subject){.allocator = adapter->allocator, .bundle = adapter->bundle, .domain = i};
 		interpose_keep();
 		if (!arena_use(subject->domain) ||
@@ -47,9 +75,11 @@ bool subject_open(const char *name, struct subject *subject, char *message, size
 void subject_reset(const struct subject *subject)
 {
 	arena_use(subject->domain);
-	if (subject->bundle == NULL)
-		return;
-	arena_reset();
-	interpose_reset();
-	bundle_snapshot_restore(&subject->snapshot);
+	if (subject->bundle != NULL) {
+		arena_reset();
+		interpose_reset();
+		bundle_snapshot_restore(&subject->snapshot);
+	}
+	if (subject->allocator->start != NULL)
+		start(subject->allocator);
 }

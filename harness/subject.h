@@ -26,7 +26,7 @@ struct subject {
 };
 
 /*
- * Finds an allocator by name and remembers its untouched state. Called before the allocator's first use, on the thread that
+ * Finds an allocator by name (a name with a slash is the path of the folder with the executable, and means the first one) and remembers its untouched state. Called before the allocator's first use, on the thread that
  * runs `main` of programs. False with one line in `message`: no such allocator, or the OS has no memory.
  */
 bool subject_open(const char *name, struct subject *subject, char *message, size_t message_size);

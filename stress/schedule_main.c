@@ -100,6 +100,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "heapstorm: %s\n", message);
 		return 2;
 	}
+	if (subject.allocator->contract.thread_safe == CONTRACT_NO && (generated || program.thread_count > 1)) {
+		fprintf(stderr, "heapstorm: %s is for one thread\n", subject.allocator->name);
+		return 2;
+	}
 	if (program.thread_count > SCHEDULE_THREADS_MAX) {
 		fprintf(stderr, "heapstorm: %s: %zu threads, a scheduled run has at most %d\n", argv[at + 1],
 			program.thread_count, SCHEDULE_THREADS_MAX);

@@ -87,7 +87,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (subject.allocator->contract.thread_safe == CONTRACT_NO) {
-		fprintf(stderr, "heapstorm: %s is for one thread\n", argv[at]);
+		fprintf(stderr, "heapstorm: %s is for one thread\n", subject.allocator->name);
 		return 2;
 	}
 	runner = free_runner_create(record);

@@ -5,10 +5,11 @@ gcc=$1 source=$2 generated=$3
 object=$(mktemp)
 trap 'rm -f "$object"' EXIT
 count=0
-for file in "$source"/alloc/*.c "$source"/alloc/*/*.c "$source"/harness/*.c "$source"/harness/adapters/*.c "$source"/harness/recorder/*.c "$source"/harness/bundle/snapshot.c; do
+for file in "$source"/alloc/*.c "$source"/alloc/*/*.c "$source"/harness/*.c "$source"/harness/adapters/*.c "$source"/harness/recorder/*.c "$source"/harness/bundle/snapshot.c "$source"/harness/bundle/prefix.c \
+	"$source"/examples/*.c; do
 	[ -e "$file" ] || continue
 	"$gcc" -std=gnu17 -D_GNU_SOURCE= -O2 -fPIC -Wall -Wextra -Werror -I"$source/alloc" -I"$source/alloc/mem_alloc_2.0" -I"$source/harness" -I"$generated" \
-		-c "$file" -o "$object"
+		-I"$generated/../include" -DPREFIX=my_ -DNAME='"my"' -c "$file" -o "$object"
 	count=$((count + 1))
 done
 if [ $count = 0 ]; then

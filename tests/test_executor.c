@@ -467,6 +467,7 @@ static const struct allocator toy_allocator = {
 			.usable_is_writable = CONTRACT_YES,
 			.free_keeps_errno = CONTRACT_YES,
 			.thread_safe = CONTRACT_YES,
+			.null_sets_errno = CONTRACT_YES,
 			.small_alignment = 16,
 			.coalesced_request_max = 32768,
 		},

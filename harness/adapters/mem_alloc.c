@@ -27,6 +27,7 @@ static const struct allocator allocator = {
 			.usable_is_writable = CONTRACT_YES,
 			.free_keeps_errno = CONTRACT_YES,
 			.thread_safe = CONTRACT_YES,
+			.null_sets_errno = CONTRACT_YES,
 			.small_alignment = 16,
 		},
 };

@@ -16,6 +16,7 @@ static struct allocator allocator = {
 			.malloc_zero_is_block = CONTRACT_YES,
 			.realloc_zero = REALLOC_ZERO_FREES,
 			.thread_safe = CONTRACT_YES,
+			.null_sets_errno = CONTRACT_YES,
 		},
 };
 
