@@ -360,15 +360,20 @@ static void run_wait(struct executor_thread *self, uint32_t event)
 static void join_all(struct executor *executor)
 {
 	struct executor_thread *const main_thread = &executor->threads[0];
+	uint32_t i = 1;
 
-	for (uint32_t i = 1; i < executor->program->thread_count; i++) {
-		/* Also of those that have ended: what they did comes before the checks. */
-		if (executor->call.scheduler != NULL && executor->threads[i].state == THREAD_ENDED)
-			run_join(main_thread, i);
-		while (executor->threads[i].state != THREAD_ABSENT && executor->threads[i].state != THREAD_ENDED &&
-		       !executor->call.failed)
-			run_join(main_thread, i);
+	while (i < executor->program->thread_count && !executor->call.failed) {
+		if (is_ended(executor, i)) {
+			i++;
+			continue;
+		}
+		run_join(main_thread, i);
+		i = 1; /* what ended may have started one that was passed over */
 	}
+	/* Nothing waits any more; what they did comes before the checks. */
+	for (i = 1; executor->call.scheduler != NULL && i < executor->program->thread_count; i++)
+		if (executor->threads[i].state == THREAD_ENDED)
+			executor->call.scheduler->acquire(&executor->threads[i]);
 	executor->call.record->thread = 0;
 }
 

@@ -447,10 +447,18 @@ static void join_all(struct free_runner *runner)
 {
 	struct worker *const main_worker = &runner->workers[0];
 
-	for (uint32_t i = 1; i < runner->program->thread_count; i++)
-		while (load(&runner->workers[i].state) != WORKER_ABSENT &&
-		       load(&runner->workers[i].state) != WORKER_JOINED)
-			join(main_worker, i);
+	uint32_t i = 1;
+
+	while (i < runner->program->thread_count) {
+		const uint32_t state = load(&runner->workers[i].state);
+
+		if (state == WORKER_ABSENT || state == WORKER_JOINED) {
+			i++;
+			continue;
+		}
+		join(main_worker, i);
+		i = 1; /* what ended may have started one that was passed over */
+	}
 }
 
 /* Adds what the threads have counted. */

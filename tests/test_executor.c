@@ -914,6 +914,8 @@ static void threads_run_in_order(void **state)
 	EXPECT_CALLS("thread main\na = malloc 1\nspawn t1\nthread t1\nspawn t2\na = realloc a 2\njoin t2\nfree "
 		     "b\nthread t2\nfree a\nb = malloc 3\n",
 		     1, 2, -1, -2, 3, -3);
+	/* The end waits for those, too, that a thread of a higher number started late. */
+	EXPECT_CALLS("thread main\nspawn t2\nthread t1\nb = malloc 2\nthread t2\nspawn t1\nc = malloc 3\n", 3, 2);
 	/* Events and threads of a run do not reach the next round: see the deep runs. */
 }
 
