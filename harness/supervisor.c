@@ -147,11 +147,17 @@ struct progress {
 	double waited; /* seconds in which the supervisor itself was running: a machine that is suspended is no hang */
 	double last_poll;
 	double processor; /* its processor time at the last progress */
+	/* At the last look, when it had waited too long: */
+	double look, look_processor;
+	unsigned asleep; /* looks in a row with all threads asleep, and no processor time in between */
 };
 
+#define ASLEEP_LOOKS 10 /* in a fifth of the timeout */
+
 /*
- * No progress for so long is a hang if the process used the time, or if it waits for something. One that would run if it were let,
- * on a machine with much else to do, is given six times as long.
+ * No progress for so long is a hang if the process used the time, or if it waits for something: one look may find all threads asleep that
+ * hand over to each other at that moment, several looks do not. One that would run if it were let, on a machine with much else to do, is
+ * given six times as long.
  */
 static bool is_stuck(struct progress *progress, pid_t child, const struct run_record *record, double time,
 		     double timeout)
@@ -167,15 +173,22 @@ static bool is_stuck(struct progress *progress, pid_t child, const struct run_re
 			progress->processor = processor_time(child, &runnable);
 		progress->steps = steps;
 		progress->waited = 0;
+		progress->look = 0;
+		progress->asleep = 0;
 		return false;
 	}
 	/* Looked at early, and seldom: reading it costs more than a poll. */
 	if (progress->waited < 0.5 && progress->waited + passed >= 0.5)
 		progress->processor = processor_time(child, &runnable);
 	progress->waited += passed < 0.25 ? passed : 0.25;
-	if (progress->waited <= timeout)
+	if (progress->waited <= timeout || progress->waited - progress->look < timeout / (5 * ASLEEP_LOOKS))
 		return false;
-	return processor_time(child, &runnable) - progress->processor > timeout / 2 || !runnable ||
+	const double processor = processor_time(child, &runnable);
+
+	progress->asleep = runnable || processor != progress->look_processor ? 0 : progress->asleep + 1;
+	progress->look = progress->waited;
+	progress->look_processor = processor;
+	return processor - progress->processor > timeout / 2 || progress->asleep >= ASLEEP_LOOKS ||
 	       progress->waited > 6 * timeout;
 }
 
