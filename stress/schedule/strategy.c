@@ -186,7 +186,8 @@ static struct shared_object {
 	uint64_t threads[2];
 	uint16_t counts[SCHEDULE_THREADS_MAX];
 } objects[2][OBJECTS_MAX];
-static unsigned collecting; /* which of the two this run fills in */
+static uint64_t in_use[2][OBJECTS_MAX / 64]; /* a bit for each: most are empty */
+static unsigned collecting;                  /* which of the two this run fills in */
 static uint64_t chosen_object;
 static uint32_t remaining[SCHEDULE_THREADS_MAX];
 #define NOBODY UINT32_MAX
@@ -194,15 +195,19 @@ static uint32_t intended; /* the thread whose turn it is */
 static unsigned yields;   /* since the last turn */
 #define YIELDS_MAX 16
 
-static struct shared_object *find_object(struct shared_object *table, uint64_t object)
+/* In the table that this run fills in. */
+static struct shared_object *find_object(uint64_t object)
 {
 	uint64_t hash = object * UINT64_C(0x9e3779b97f4a7c15) >> 32;
 
 	for (unsigned probe = 0; probe < 16; probe++, hash++) {
-		struct shared_object *const entry = &table[hash & (OBJECTS_MAX - 1)];
+		const unsigned slot = hash & (OBJECTS_MAX - 1);
+		struct shared_object *const entry = &objects[collecting][slot];
 
-		if (entry->object == 0)
+		if (entry->object == 0) {
 			entry->object = object;
+			in_use[collecting][slot / 64] |= UINT64_C(1) << slot % 64;
+		}
 		if (entry->object == object)
 			return entry;
 	}
@@ -216,7 +221,7 @@ static void count_access(const struct thread *thread)
 
 	if (object == 0)
 		return;
-	entry = find_object(objects[collecting], object);
+	entry = find_object(object);
 	if (entry == NULL)
 		return;
 	entry->threads[thread->number / 64] |= UINT64_C(1) << thread->number % 64;
@@ -231,7 +236,7 @@ static void begin_surw(void)
 	unsigned seen = 0;
 
 	for (unsigned i = 0; i < OBJECTS_MAX; i++)
-		if (table[i].object != 0 &&
+		if ((in_use[collecting][i / 64] >> i % 64 & 1) != 0 &&
 		    __builtin_popcountll(table[i].threads[0]) + __builtin_popcountll(table[i].threads[1]) >= 2 &&
 		    draw_below(++seen) == 0)
 			chosen = &table[i];
@@ -239,7 +244,10 @@ static void begin_surw(void)
 	for (unsigned i = 0; i < SCHEDULE_THREADS_MAX; i++)
 		remaining[i] = chosen != NULL ? chosen->counts[i] : 0;
 	collecting ^= 1;
-	memset(objects[collecting], 0, sizeof objects[collecting]);
+	for (unsigned i = 0; i < OBJECTS_MAX; i++)
+		if ((in_use[collecting][i / 64] >> i % 64 & 1) != 0)
+			memset(&objects[collecting][i], 0, sizeof objects[collecting][i]);
+	memset(in_use[collecting], 0, sizeof in_use[collecting]);
 	intended = NOBODY;
 	yields = 0;
 }
