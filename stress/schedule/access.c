@@ -7,11 +7,18 @@
 #include "internal.h"
 
 #define PC __builtin_return_address(0)
+#define PLAIN_MAX (1u << 18) /* plain accesses between two points */
 
 static inline void plain(const volatile void *address, size_t size, bool writes, const void *pc)
 {
-	if (schedule_self != NULL)
-		race_access(schedule_self, (const void *)address, size, writes, false, pc);
+	struct thread *const thread = schedule_self;
+
+	if (thread == NULL)
+		return;
+	race_access(thread, (const void *)address, size, writes, false, pc);
+	/* A loop may wait for what is no atomic variable, but should be. */
+	if (++thread->plain == PLAIN_MAX)
+		schedule_plain_loop(thread, pc);
 }
 
 void __tsan_init(void);

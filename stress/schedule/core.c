@@ -161,6 +161,9 @@ static void switch_to(struct thread *thread, struct thread *target)
 static void count_point(struct thread *thread, enum point_kind kind, const void *object, const void *pc)
 {
 	thread->points++;
+	thread->plain = 0;
+	if (kind != POINT_YIELD)
+		thread->plain_loops = 0;
 	schedule.points++;
 	if (++schedule.step == UINT32_MAX)
 		schedule_fail(VERDICT_STUCK, 0, "the clock of the run is at its end");
@@ -279,6 +282,7 @@ void schedule_yield(const void *pc)
 
 #define SPINS_MAX 4  /* so many equal looks in a row are a loop that waits */
 #define IDLE_MAX 128 /* and so many actions that change nothing: a loop that looks at more than one place */
+#define PLAIN_LOOPS_MAX 256
 
 void schedule_changed(struct thread *thread)
 {
@@ -306,6 +310,17 @@ void schedule_saw(struct thread *thread, const void *address, uint64_t value, co
 		thread->spins = 0;
 		schedule_yield(pc);
 	}
+}
+
+void schedule_plain_loop(struct thread *thread, const void *pc)
+{
+	char name[16];
+
+	if (++thread->plain_loops > PLAIN_LOOPS_MAX) {
+		thread_name(thread->number, name);
+		schedule_fail(VERDICT_STUCK, 0, "%s goes round in a loop that has no scheduling point", name);
+	}
+	schedule_yield(pc);
 }
 
 void schedule_wait(void)

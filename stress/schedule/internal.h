@@ -48,7 +48,9 @@ struct thread {
 	const void *spin_pc, *spin_address;
 	uint64_t spin_value;
 	unsigned spins;
-	unsigned idle; /* actions that changed nothing, in a row */
+	unsigned idle;        /* actions that changed nothing, in a row */
+	unsigned plain;       /* plain accesses since the last point */
+	unsigned plain_loops; /* yields for too many of them, with no other point in between */
 
 	struct clock clock;
 	struct clock relaxed_seen; /* releases seen by relaxed loads: an acquire fence takes them in */
@@ -109,6 +111,9 @@ void schedule_yield(const void *pc);
 void schedule_changed(struct thread *thread);
 void schedule_idle(struct thread *thread, const void *pc);
 void schedule_saw(struct thread *thread, const void *address, uint64_t value, const void *pc);
+
+/* Very many plain accesses came without a point. */
+void schedule_plain_loop(struct thread *thread, const void *pc);
 
 /* All of a thread, from its start to the end of its destructors. What it returns to, if it does, must touch nothing of the run. */
 void schedule_thread_body(struct thread *thread);

@@ -427,6 +427,37 @@ void runtime_try_in_vain(void)
 		;
 }
 
+static volatile int flag;
+
+static void *await_flag(void *argument)
+{
+	while (flag == 0)
+		;
+	return argument;
+}
+
+static void *set_flag(void *argument)
+{
+	flag = 1;
+	return argument;
+}
+
+/* No atomic variable, and no end without the other thread. */
+void runtime_plain_spin(void)
+{
+	pthread_t threads[2];
+
+	pthread_create(&threads[0], NULL, await_flag, NULL);
+	pthread_create(&threads[1], NULL, set_flag, NULL);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+}
+
+void runtime_plain_stuck(void)
+{
+	await_flag(NULL);
+}
+
 void runtime_stuck(void)
 {
 	while (atomic_load(&shared) == 0)

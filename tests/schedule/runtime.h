@@ -19,6 +19,8 @@ void runtime_time(void);
 void runtime_spin(void);
 void runtime_try(void);
 void runtime_try_in_vain(void);
+void runtime_plain_spin(void);
+void runtime_plain_stuck(void);
 void runtime_stuck(void);
 void runtime_deadlock(void);
 void runtime_work(void);

@@ -103,6 +103,11 @@ static void test_stuck(void **state)
 	assert_int_equal(record->verdict.kind, VERDICT_STUCK);
 	assert_int_equal(record->points, 1001);
 	assert_non_null(strstr(record->verdict.message, "1000 scheduling points"));
+	assert_int_equal(run(runtime_plain_stuck, (struct schedule_options){0}, 1), 1);
+	assert_int_equal(record->verdict.kind, VERDICT_STUCK);
+	assert_non_null(strstr(record->verdict.message, "no scheduling point"));
+	assert_int_equal(run(runtime_plain_spin, (struct schedule_options){0}, 1), 1);
+	assert_int_equal(record->verdict.kind, VERDICT_RACE);
 	assert_int_equal(run(runtime_try_in_vain, (struct schedule_options){.points_max = 1000}, 1), 1);
 	assert_int_equal(record->verdict.kind, VERDICT_STUCK);
 }
