@@ -1117,6 +1117,23 @@ static bool change_threads(struct mutator *m, struct program *p, struct view *v)
 	}
 }
 
+/* Usually where threads met in the last run: the order of other places does not matter. */
+static struct preemption draw_preemption(struct mutator *m, const struct program *p)
+{
+	const struct preemption *known;
+	const size_t count = m->options.preemptions != NULL ? m->options.preemptions(&known) : 0;
+
+	if (count > 0 && chance(m, 70)) {
+		const struct preemption drawn = known[mutator_below(m, count)];
+
+		if (drawn.thread < p->thread_count && drawn.target < p->thread_count)
+			return drawn;
+	}
+	return (struct preemption){.thread = (uint32_t)mutator_below(m, p->thread_count),
+				   .target = (uint32_t)mutator_below(m, p->thread_count),
+				   .point = between(m, 1, 1ull << between(m, 2, 12))};
+}
+
 static bool change_schedule(struct mutator *m, struct program *p, struct view *v)
 {
 	struct preemption *preemption;
@@ -1126,20 +1143,21 @@ static bool change_schedule(struct mutator *m, struct program *p, struct view *v
 	if (m->options.threads_max < 2 || p->thread_count < 2)
 		return false;
 	if (p->preemption_count == 0 || (p->preemption_count < 32 && chance(m, 50))) {
-		program_add_preemption(p, (struct preemption){.thread = (uint32_t)mutator_below(m, p->thread_count),
-							      .target = (uint32_t)mutator_below(m, p->thread_count),
-							      .point = between(m, 1, 1ull << between(m, 2, 12))});
+		program_add_preemption(p, draw_preemption(m, p));
 		return true;
 	}
 	i = mutator_below(m, p->preemption_count);
 	preemption = &p->schedule[i];
-	switch (mutator_below(m, 4)) {
+	switch (mutator_below(m, 5)) {
 	case 0:
 		memmove(preemption, preemption + 1, (p->preemption_count - i - 1) * sizeof(*preemption));
 		p->preemption_count--;
 		break;
 	case 1:
 		preemption->target = (uint32_t)mutator_below(m, p->thread_count);
+		break;
+	case 2:
+		*preemption = draw_preemption(m, p);
 		break;
 	default:
 		if (chance(m, 50) && preemption->point < UINT64_MAX - 16)

@@ -15,6 +15,8 @@ struct mutator_options {
 	size_t ops_max;     /* operations of a program */
 	size_t threads_max; /* 1: nothing that concerns threads or the schedule is added */
 	bool faults;        /* faults are added, moved and removed */
+	/* Preemptions worth trying, of the program that ran last; returns how many. NULL: none are known. */
+	size_t (*preemptions)(const struct preemption **list);
 };
 
 /* Used by the libFuzzer entry points. Weak: a target that defines its own has that. */

@@ -18,7 +18,8 @@
 #define ACCESSES 4             /* kept for each 8 bytes */
 #define SHADOW_PAGES_MAX 65536 /* 256 MiB of the allocator's memory */
 #define SYNCS_MAX 32768        /* a power of two */
-#define CONTEXTS_MAX 65536     /* a power of two */
+#define CONTEXTS_MAX 65536     /* a power of two; an index fits 16 bits */
+#define POINT_UNKNOWN UINT16_MAX
 #define CODE_ORIGIN ((uintptr_t)__executable_start)
 
 /* Memory orders as the compiler passes them. */
@@ -33,7 +34,8 @@ enum {
 struct access {
 	uint32_t step;
 	uint32_t pc; /* from the start of the executable */
-	uint32_t context;
+	uint16_t context;
+	uint16_t point; /* the thread's last one before; POINT_UNKNOWN if it does not fit */
 	uint8_t thread;
 	uint8_t bytes; /* of the 8, a bit each */
 	uint8_t flags;
@@ -71,6 +73,8 @@ static uint32_t shadow_pages;
 static struct sync *syncs;
 static uint32_t sync_count;
 static struct context contexts[CONTEXTS_MAX]; /* 0 is the root */
+static struct preemption conflicts[SCHEDULE_CONFLICTS];
+static uint32_t conflict_count; /* of the run, those that were overwritten too */
 static bool blind; /* a table is full: the rest of the run is not looked at, rather than wrongly */
 
 static void *map_table(size_t size)
@@ -125,7 +129,14 @@ void race_begin(void)
 	}
 	schedule.first_step = ++schedule.step;
 	sync_count = 0;
+	conflict_count = 0;
 	blind = false;
+}
+
+size_t schedule_conflicts(const struct preemption **list)
+{
+	*list = conflicts;
+	return conflict_count < SCHEDULE_CONFLICTS ? conflict_count : SCHEDULE_CONFLICTS;
 }
 
 uint64_t race_portable_address(const void *address)
@@ -253,6 +264,25 @@ static void note_reads_from(uint32_t writer, uint32_t reader)
 		++*counter;
 }
 
+/* Two threads at the same bytes, one of them writing. In what other order could they have come? */
+static void note_conflict(const struct access *before, const struct access *now)
+{
+	const struct preemption orders[] = {
+		{.thread = before->thread, .point = before->point, .target = now->thread},
+		{.thread = now->thread, .point = now->point, .target = before->thread},
+	};
+
+	for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+		const struct preemption *const last = &conflicts[(conflict_count - 1) % SCHEDULE_CONFLICTS];
+
+		if (orders[i].point == 0 || orders[i].point == POINT_UNKNOWN)
+			continue;
+		if (conflict_count > 0 && last->thread == orders[i].thread && last->point == orders[i].point)
+			continue;
+		conflicts[conflict_count++ % SCHEDULE_CONFLICTS] = orders[i];
+	}
+}
+
 /* Whatever races with the second access races with the first as well, if they are of the same thread and step. */
 static inline bool covers(const struct access *first, const struct access *second)
 {
@@ -280,9 +310,11 @@ static void compare(struct thread *thread, const char *granule, struct access *k
 			const uint8_t bytes = before->bytes & now.bytes, flags = before->flags | now.flags;
 			const bool ordered = before->step <= thread->clock.steps[before->thread];
 
-			if (schedule.options.feedback != NULL && (before->flags & ~now.flags & FLAG_WRITE) != 0 &&
-			    bytes != 0)
-				note_reads_from(before->pc, now.pc);
+			if (schedule.options.feedback != NULL && bytes != 0 && (flags & FLAG_WRITE) != 0) {
+				note_conflict(before, &now);
+				if ((before->flags & ~now.flags & FLAG_WRITE) != 0)
+					note_reads_from(before->pc, now.pc);
+			}
 			if (!ordered && bytes != 0 && (flags & FLAG_WRITE) != 0 && (flags & FLAG_PLAIN) != 0)
 				report_race(granule + __builtin_ctz(bytes), &now, before);
 			if (ordered && covers(&now, before)) {
@@ -315,7 +347,8 @@ static inline void access_granule(struct thread *thread, const struct range *reg
 	struct access now = {
 		.step = schedule.step,
 		.pc = pc,
-		.context = current_context(thread),
+		.context = (uint16_t)current_context(thread),
+		.point = (uint16_t)(thread->points < POINT_UNKNOWN ? thread->points : POINT_UNKNOWN),
 		.thread = (uint8_t)thread->number,
 		.bytes = bytes,
 		.flags = flags,

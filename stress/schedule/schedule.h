@@ -65,6 +65,7 @@ void schedule_bounded_start(unsigned bound);
 enum schedule_search schedule_bounded_next(struct run_record *record);
 
 #define SCHEDULE_FEEDBACK 65536
+#define SCHEDULE_CONFLICTS 256
 
 struct schedule_options {
 	enum schedule_strategy strategy;
@@ -89,6 +90,12 @@ void schedule_begin(const struct schedule_options *options, const struct schedul
 
 /* Ends the run; all other threads must have ended. */
 void schedule_end(void);
+
+/*
+ * Of the last run, if it had feedback: preemptions that put two accesses of the same memory, one of them a write, by two threads in
+ * another order. Returns how many `list` has, at most SCHEDULE_CONFLICTS: the latest of the run, in no order. Valid until the next run.
+ */
+size_t schedule_conflicts(const struct preemption **list);
 
 /* While paused, the calling thread's accesses and calls are its own business: nothing is a point, nothing is looked at. */
 void schedule_pause(bool pause);
