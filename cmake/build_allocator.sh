@@ -97,7 +97,7 @@ link() { # process archive option...
 	[ "$main" != heapstorm-runner-sched ] && [ "$main" != heapstorm-fuzz_threads ] || set -- "$@" "$libraries/libheapstorm_schedule.a"
 	"$cc" "$@" "$libraries/libheapstorm.a" -lzstd -lcjson -ldl -lm || exit 1
 	mv "$work/$process" "$out/$process"
-	made="$made $out/$process"
+	made="$made $(echo "$out/$process" | sed 's/ /\\ /g')"
 }
 
 for variant in $variants; do
@@ -123,5 +123,8 @@ for variant in $variants; do
 	sched) link runner-sched heapstorm-runner-sched ;;
 	schedfuzz) link fuzz_threads heapstorm-fuzz_threads -fsanitize=fuzzer,address,undefined ;;
 	esac
-	[ -z "$depfile" ] || sed "s|^[^:]*:|$made:|" "$work/depend" >"$depfile"
+	[ -z "$depfile" ] || {
+		printf '%s:' "$made"
+		sed 's|^.*/bundle\.o:||' "$work/depend"
+	} >"$depfile"
 done

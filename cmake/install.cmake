@@ -33,3 +33,36 @@ function(heapstorm_linkable name)
 	set_target_properties(heapstorm-${name} PROPERTIES ARCHIVE_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib/heapstorm")
 	install(TARGETS heapstorm-${name} ARCHIVE DESTINATION lib/heapstorm)
 endfunction()
+
+# find_package(heapstorm) and pkg-config. Places are relative: the installed tree can be moved.
+include(CMakePackageConfigHelpers)
+set(HEAPSTORM_BIN bin)
+set(HEAPSTORM_LIB lib)
+set(HEAPSTORM_SHARE share/heapstorm)
+set(HEAPSTORM_INCLUDE include)
+configure_package_config_file(cmake/heapstormConfig.cmake.in "${CMAKE_BINARY_DIR}/lib/cmake/heapstorm/heapstormConfig.cmake"
+	INSTALL_DESTINATION lib/cmake/heapstorm
+	PATH_VARS HEAPSTORM_BIN HEAPSTORM_LIB HEAPSTORM_SHARE HEAPSTORM_INCLUDE)
+write_basic_package_version_file("${CMAKE_BINARY_DIR}/lib/cmake/heapstorm/heapstormConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+configure_file(cmake/heapstorm_add_allocator.cmake "${CMAKE_BINARY_DIR}/lib/cmake/heapstorm/heapstorm_add_allocator.cmake" COPYONLY)
+configure_file(cmake/heapstorm.pc.in "${CMAKE_BINARY_DIR}/lib/pkgconfig/heapstorm.pc" @ONLY)
+install(DIRECTORY "${CMAKE_BINARY_DIR}/lib/cmake/heapstorm" DESTINATION lib/cmake)
+install(FILES "${CMAKE_BINARY_DIR}/lib/pkgconfig/heapstorm.pc" DESTINATION lib/pkgconfig)
+install(DIRECTORY examples DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+# Manual pages, out of the help texts.
+find_program(HEAPSTORM_HELP2MAN help2man)
+function(heapstorm_man_pages)
+	if(NOT HEAPSTORM_HELP2MAN OR HEAPSTORM_SANITIZE)
+		return()
+	endif()
+	set(folder "${CMAKE_BINARY_DIR}/share/man/man1")
+	add_custom_command(
+		OUTPUT "${folder}/heapstorm.1"
+		COMMAND sh "${CMAKE_SOURCE_DIR}/cmake/man_pages.sh" "${HEAPSTORM_HELP2MAN}" $<TARGET_FILE:heapstorm> ${PROJECT_VERSION} "${folder}"
+		DEPENDS heapstorm "${CMAKE_SOURCE_DIR}/cmake/man_pages.sh"
+		COMMENT "Writing the manual pages"
+		VERBATIM)
+	add_custom_target(heapstorm_man ALL DEPENDS "${folder}/heapstorm.1")
+	install(DIRECTORY "${folder}" DESTINATION share/man)
+endfunction()

@@ -73,6 +73,8 @@ missing() { # sets `packages`
 	need_program python3 python3
 	need_program perl perl
 	need_program git git
+	need_program help2man help2man
+	need_program pkg-config pkgconf
 	need_program sqlite3 sqlite3
 	need_program redis-server redis-server
 	need_program redis-benchmark redis-tools
