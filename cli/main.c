@@ -31,8 +31,9 @@ static void help(FILE *file)
 		      "Finds the bugs of memory allocators and replays each from one file.\n\n");
 	for (size_t i = 0; i < VERBS; i++)
 		fprintf(file, "  %-8s  %s\n", verbs[i].name, verbs[i].help);
-	fprintf(file, "\nheapstorm VERB --help says more of each. ALLOCATOR is a name of heapstorm list, or the\n"
-		      "folder of one that was built with build_allocator.sh or heapstorm_add_allocator().\n"
+	fprintf(file, "\nheapstorm VERB --help says more of each.\n"
+		      "ALLOCATOR is a name of heapstorm list, or the folder of one that was built with\n"
+		      "build_allocator.sh or heapstorm_add_allocator().\n"
 		      "Exit status: 0 nothing found, 1 a bug found, 2 bad usage or unreadable input,\n"
 		      "3 the machine lacks something.\n");
 }
