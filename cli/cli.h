@@ -70,6 +70,9 @@ bool cli_is_folder(const char *allocator);
 /* The allocator that a program is for: `given` if not NULL, else what its `allocator` line names, else mem_alloc_2.0. Checked. */
 void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size);
 
+/* The runner in which a program is at home: what needs a schedule to fail in the scheduled one ("sched"), the rest under AddressSanitizer ("asan"). */
+const char *cli_variant_of(const struct program *program);
+
 /* Runs a program once in a process of its own and copies the record; its standard error goes to `output` unless NULL. */
 void cli_run_once(const char *runner, bool deep, const char *allocator, const struct program *program, double timeout,
 		  const char *output, struct run_record *record);

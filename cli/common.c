@@ -138,6 +138,14 @@ void cli_allocator_of(const struct program *program, const char *file, const cha
 	snprintf(result, size, "%s", cli_check_allocator(name, given != NULL ? "--allocator" : file));
 }
 
+const char *cli_variant_of(const struct program *program)
+{
+	return program->preemption_count > 0 || (program->has_expect && (program->expect == VERDICT_RACE ||
+									 program->expect == VERDICT_DEADLOCK))
+		       ? "sched"
+		       : "asan";
+}
+
 double cli_seconds(const char *text, const char *option)
 {
 	char *end;

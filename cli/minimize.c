@@ -41,8 +41,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		arguments->time = cli_seconds(value, "--time");
 		return 0;
 	case OPTION_VARIANT:
-		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0)
-			cli_die(STATUS_USAGE, "--variant %s: expected asan or plain", value);
+		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0 && strcmp(value, "sched") != 0)
+			cli_die(STATUS_USAGE, "--variant %s: expected asan, plain or sched", value);
 		arguments->variant = value;
 		return 0;
 	default:
@@ -92,7 +92,9 @@ int cmd_minimize(int argc, char **argv)
 		{"output", 'o', "FILE", 0, "Write the small program to FILE (needed)", 0},
 		{"time", OPTION_TIME, "TIME", 0, "Try nothing new after TIME (default 60s)", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
-		 "asan (the default): allocators under AddressSanitizer; plain: as shipped", 0},
+		 "asan (the default): allocators under AddressSanitizer; plain: as shipped; sched (the default of files with "
+		 "a schedule): one thread at a time; the order of threads is made simpler too",
+		 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
 		{0},
 	};
@@ -106,7 +108,7 @@ int cmd_minimize(int argc, char **argv)
 		       "result in two fresh processes. Interrupted, it keeps the smallest so far."
 		       "\vExit status 0: written. 1: FILE does not fail the same way each time, nothing was written.",
 	};
-	struct arguments arguments = {.variant = "asan", .time = 60, .shared.timeout = 10};
+	struct arguments arguments = {.time = 60, .shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	static struct run_record record;
 	struct program program;
@@ -114,7 +116,7 @@ int cmd_minimize(int argc, char **argv)
 	enum verdict_kind verdict;
 	struct shrink_figures figures;
 	char runner_path[PATH_MAX], output[PATH_MAX], allocator[PROGRAM_SPEC_MAX];
-	size_t before_ops, before_threads;
+	size_t before_ops, before_threads, before_preemptions;
 
 	if (argc - first != 1)
 		cli_die(STATUS_USAGE, "minimize takes one file: see heapstorm minimize --help");
@@ -126,6 +128,8 @@ int cmd_minimize(int argc, char **argv)
 	program_init(&program);
 	cli_load(argv[first], &program, &format);
 	cli_allocator_of(&program, argv[first], arguments.allocator, allocator, sizeof allocator);
+	if (arguments.variant == NULL)
+		arguments.variant = cli_variant_of(&program);
 	cli_runner_path(allocator, arguments.variant, runner_path, sizeof runner_path);
 	cli_catch_interrupts();
 	/* Crashes are told apart by what they are; their stacks are not looked at, and naming them takes most of the time. */
@@ -133,11 +137,13 @@ int cmd_minimize(int argc, char **argv)
 	setenv("UBSAN_OPTIONS", "symbolize=0", 1);
 	before_ops = program_op_count(&program);
 	before_threads = program.thread_count;
+	before_preemptions = program.preemption_count;
 
 	struct shrink_runner runner = {.runner = runner_path,
 				       .allocator = allocator,
 				       .folder = cli_temporary_folder(),
 				       .timeout_seconds = arguments.shared.timeout,
+				       .scheduled = strcmp(arguments.variant, "sched") == 0,
 				       .interrupted = &cli_interrupted,
 				       .progress = show_progress};
 	struct shrink_oracle oracle = {.seconds = arguments.time};
@@ -162,7 +168,8 @@ int cmd_minimize(int argc, char **argv)
 	unsetenv("ASAN_OPTIONS");
 	unsetenv("UBSAN_OPTIONS");
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
-	cli_run_once(runner_path, runner.deep, allocator, &program, arguments.shared.timeout, output, &record);
+	cli_run_once(runner_path, runner.deep && !runner.scheduled, allocator, &program, arguments.shared.timeout, output,
+		     &record);
 	if (record.verdict.kind != verdict)
 		cli_die(STATUS_FOUND, "the small program ends as %s, not as %s: nothing was written",
 			verdict_name(record.verdict.kind), verdict_name(verdict));
@@ -171,10 +178,10 @@ int cmd_minimize(int argc, char **argv)
 											      : allocator))
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", arguments.output, strerror(errno));
 	report_print(stdout, &program, &record, output);
-	printf("%zu operations of %zu, threads %zu of %zu, %zu faults, %zu preemptions; %zu programs in %zu processes, "
+	printf("%zu operations of %zu, threads %zu of %zu, %zu faults, preemptions %zu of %zu; %zu programs in %zu processes, "
 	       "%.1f s%s\n",
 	       program_op_count(&program), before_ops, program.thread_count, before_threads, program.fault_count,
-	       program.preemption_count, runner.runs, runner.processes, figures.seconds,
+	       program.preemption_count, before_preemptions, runner.runs, runner.processes, figures.seconds,
 	       figures.complete ? "" : ", not to the end");
 	if (arguments.json != NULL) {
 		cJSON *const json = report_json(arguments.output, arguments.variant, &program, &record);
@@ -184,6 +191,7 @@ int cmd_minimize(int argc, char **argv)
 		cJSON_AddNumberToObject(json, "operations_after", (double)program_op_count(&program));
 		cJSON_AddNumberToObject(json, "threads_after", (double)program.thread_count);
 		cJSON_AddNumberToObject(json, "faults_after", (double)program.fault_count);
+		cJSON_AddNumberToObject(json, "preemptions_before", (double)before_preemptions);
 		cJSON_AddNumberToObject(json, "preemptions_after", (double)program.preemption_count);
 		cJSON_AddNumberToObject(json, "seconds", figures.seconds);
 		cJSON_AddBoolToObject(json, "complete", figures.complete);

@@ -163,15 +163,6 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	return verdict;
 }
 
-/* A schedule is for the scheduled runner; the rest is best seen under AddressSanitizer. */
-static const char *default_variant(const struct program *program)
-{
-	return program->preemption_count > 0 || (program->has_expect && (program->expect == VERDICT_RACE ||
-									 program->expect == VERDICT_DEADLOCK))
-		       ? "sched"
-		       : "asan";
-}
-
 /* Runs one file on all of its allocators. False if what was expected did not happen. */
 static bool replay_file(const char *file, const struct program *program, struct arguments *arguments, cJSON *results,
 			struct run_record *total, enum verdict_kind *worst)
@@ -187,7 +178,7 @@ static bool replay_file(const char *file, const struct program *program, struct 
 		const struct job job = {
 			.file = file,
 			.allocator = cli_check_allocator(name, "--allocator"),
-			.variant = arguments->variant != NULL ? arguments->variant : default_variant(program),
+			.variant = arguments->variant != NULL ? arguments->variant : cli_variant_of(program),
 			.program = program,
 			.arguments = arguments,
 			.operations = program_op_count(program),

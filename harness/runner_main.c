@@ -2,7 +2,7 @@
  * The process in which a program runs: runner-VARIANT [--deep] [--repeat N] [--batch] [--fork-timeout MS]
  *     [--log FILE] [--walks N] ALLOCATOR FILE
  *
- * With --batch the file has many programs, each as its encoding (bytes.c) behind its length (32 bits); they run one after another until
+ * With --batch the file has many programs (batch.h); they run one after another until
  * one has a verdict, and record->candidate says which.
  *
  * Started by the supervisor; what it finds is in the run record. Exit status: 0 clean, 1 a verdict, 2 unreadable input or no such
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "event_log.h"
 #include "executor.h"
 #include "sanitizer.h"
@@ -38,32 +39,22 @@ static int run_batch(const char *path, struct executor *executor, const struct s
 {
 	static struct program program;
 	FILE *const file = fopen(path, "re");
-	uint8_t *bytes = NULL;
-	uint32_t size;
+	enum batch_result result;
 
 	if (file == NULL) {
 		fprintf(stderr, "heapstorm: %s cannot be read\n", path);
 		return 2;
 	}
 	program_init(&program);
-	for (uint64_t i = 0; fread(&size, sizeof size, 1, file) == 1; i++) {
-		uint8_t *const grown = realloc(bytes, (size_t)size + 1);
-
-		if (grown == NULL)
-			return 3;
-		bytes = grown;
-		if (fread(bytes, 1, size, file) != size) {
-			fprintf(stderr, "heapstorm: %s is cut off\n", path);
-			return 2;
-		}
-		program_decode(bytes, size, &program);
+	for (uint64_t i = 0; (result = batch_read(file, &program)) == BATCH_PROGRAM; i++) {
 		record->candidate = i;
 		if (executor_run(executor, subject, &program, options) != VERDICT_CLEAN)
 			_Exit(1);
 	}
 	fclose(file);
-	free(bytes);
-	return 0;
+	if (result == BATCH_CUT_OFF)
+		fprintf(stderr, "heapstorm: %s is cut off\n", path);
+	return result == BATCH_CUT_OFF ? 2 : 0;
 }
 
 int main(int argc, char **argv)

@@ -9,6 +9,8 @@
 #define PAIRS_OPS_MAX 40     /* programs up to so many operations are tried without each two of them */
 #define VALUES_MAX 160
 #define ROUNDS_MAX 20
+#define ORDERS_TRIED 60 /* of the threads, for each candidate that has other operations */
+#define ORDERS_FEW 8    /* for each that has other numbers */
 
 struct shrinker {
 	const struct shrink_oracle *oracle;
@@ -18,6 +20,7 @@ struct shrinker {
 	size_t indices[BATCH_MAX];
 	struct shrink_figures figures;
 	double start;
+	unsigned orders; /* to try for each candidate */
 };
 
 /* Makes candidate `index` out of a copy of the best program. False: there is none, or it would be no change. */
@@ -44,7 +47,8 @@ static size_t try_candidates(struct shrinker *shrinker, make_candidate *make, co
 			     size_t count)
 {
 	const size_t ops = program_op_count(shrinker->best) + 1;
-	const size_t limit = BATCH_OPS_MAX / ops < BATCH_MAX ? BATCH_OPS_MAX / ops + 1 : BATCH_MAX;
+	const size_t most = shrinker->oracle->candidates_max != 0 ? shrinker->oracle->candidates_max : BATCH_MAX;
+	const size_t limit = BATCH_OPS_MAX / ops < most ? BATCH_OPS_MAX / ops + 1 : most;
 	/* A first failing candidate makes the rest of its batch useless work: batches grow. */
 	size_t batch_limit = limit < 8 ? limit : 8;
 
@@ -62,7 +66,8 @@ static size_t try_candidates(struct shrinker *shrinker, make_candidate *make, co
 		if (made == 0)
 			continue;
 		shrinker->figures.candidates += made;
-		found = shrinker->oracle->first_failing(shrinker->oracle->context, shrinker->batch, made);
+		found = shrinker->oracle->first_failing(shrinker->oracle->context, shrinker->batch, made,
+							shrinker->orders);
 		if (found < made) {
 			program_copy(shrinker->best, &shrinker->batch[found]);
 			shrinker->figures.accepted++;
@@ -335,11 +340,11 @@ static bool make_simpler_kind(struct program *candidate, size_t index, const voi
 }
 
 /* A number of a program: of one operation, or one that several have. */
-enum field { FIELD_SIZE, FIELD_COUNT, FIELD_ALIGNMENT, FIELD_FAULT, FIELD_POINT };
+enum field { FIELD_SIZE, FIELD_COUNT, FIELD_ALIGNMENT, FIELD_FAULT };
 
 struct slot {
 	enum field field;
-	size_t index; /* operation through all threads, fault or preemption */
+	size_t index; /* operation through all threads, or fault */
 	bool all;     /* all operations that have this number there */
 	uint64_t value;
 	size_t count;
@@ -368,9 +373,6 @@ static bool make_simpler_value(struct program *candidate, size_t index, const vo
 				return false;
 		make_without_faults(candidate, place + 1, NULL);
 		program_add_fault(candidate, value);
-		return true;
-	case FIELD_POINT:
-		candidate->schedule[place].point = value;
 		return true;
 	default:
 		break;
@@ -448,10 +450,19 @@ static bool reduce_ops(struct shrinker *shrinker)
 	return changed;
 }
 
+/* Another order altogether, then the one that there is without some of its entries. */
 static bool reduce_schedule(struct shrinker *shrinker)
 {
+	const struct shrink_oracle *const oracle = shrinker->oracle;
 	bool changed = false;
 
+	if (oracle->fewer_preemptions != NULL && shrinker->best->preemption_count > 0 && !stopped(shrinker)) {
+		program_copy(&shrinker->batch[0], shrinker->best);
+		changed = oracle->fewer_preemptions(oracle->context, &shrinker->batch[0]);
+		if (changed)
+			program_copy(shrinker->best, &shrinker->batch[0]);
+	}
+	shrinker->orders = 0;
 	for (size_t size = shrinker->best->preemption_count; size > 0; size /= 2) {
 		struct range range = {.size = size};
 
@@ -465,6 +476,7 @@ static bool reduce_schedule(struct shrinker *shrinker)
 			range.at += found * size;
 		}
 	}
+	shrinker->orders = ORDERS_TRIED;
 	return changed;
 }
 
@@ -553,10 +565,6 @@ static bool simplify_values(struct shrinker *shrinker, bool all)
 		*slot = (struct slot){.field = FIELD_FAULT, .index = i, .value = shrinker->best->faults[i]};
 		changed = simplify_slot(shrinker, slot) || changed;
 	}
-	for (size_t i = 0; !all && i < shrinker->best->preemption_count; i++) {
-		*slot = (struct slot){.field = FIELD_POINT, .index = i, .value = shrinker->best->schedule[i].point};
-		changed = simplify_slot(shrinker, slot) || changed;
-	}
 	free(slot);
 	return changed;
 }
@@ -631,6 +639,7 @@ static bool run_round(struct shrinker *shrinker)
 {
 	bool changed = false;
 
+	shrinker->orders = ORDERS_TRIED;
 	changed |= reduce_each(shrinker, make_without_thread, NULL, 1, shrinker->best->thread_count, true);
 	changed |= reduce_schedule(shrinker);
 	changed |= reduce_each(shrinker, make_without_faults, NULL, 0, shrinker->best->fault_count + 1, false);
@@ -641,9 +650,13 @@ static bool run_round(struct shrinker *shrinker)
 	changed |= reduce_each(shrinker, make_inlined_thread, NULL, 1, shrinker->best->thread_count, true);
 	confirm(shrinker);
 	changed |= reduce_pairs(shrinker);
+	changed |= reduce_schedule(shrinker);
+	shrinker->orders = ORDERS_FEW;
 	changed |= reduce_each(shrinker, make_simpler_kind, NULL, 0, 3 * program_op_count(shrinker->best), false);
 	changed |= simplify_values(shrinker, true);
 	changed |= simplify_values(shrinker, false);
+	changed |= reduce_schedule(shrinker);
+	shrinker->orders = 0;
 	changed |= reduce_each(shrinker, make_named, NULL, 0, 1, false);
 	return confirm(shrinker) && changed;
 }

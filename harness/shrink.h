@@ -16,12 +16,18 @@
 
 /* What decides whether a program fails in the same way. */
 struct shrink_oracle {
-	/* The index of the first of `count` candidates that does, `count` if none does. */
-	size_t (*first_failing)(void *context, struct program *candidates, size_t count);
+	/*
+	 * The index of the first of `count` candidates that does, `count` if none does. Where threads run in a chosen order, about `orders` others than
+	 * that of the candidate may be tried; the candidate then has the one that failed.
+	 */
+	size_t (*first_failing)(void *context, struct program *candidates, size_t count, unsigned orders);
+	/* Looks for an order with fewer preemptions in which the program, which has some, fails likewise, and puts it in. NULL: there are no orders. */
+	bool (*fewer_preemptions)(void *context, struct program *program);
 	/* Whether this one does, each time in two fresh processes. After a false one the shrinker goes back to what was confirmed before. */
 	bool (*confirm)(void *context, const struct program *program);
 	void (*progress)(void *context, const struct program *smallest); /* each smaller one; may be NULL */
 	void *context;
+	size_t candidates_max;            /* at a time; 0: a default */
 	double seconds;                   /* no new candidates after so long; 0: no limit */
 	const volatile bool *interrupted; /* likewise when set; may be NULL */
 };
@@ -50,6 +56,7 @@ struct shrink_runner {
 	const char *folder; /* for temporary files */
 	double timeout_seconds;
 	const volatile bool *interrupted;
+	bool scheduled;        /* it is runner-sched: orders of threads are tried, too */
 	bool deep;             /* with the checks that run a program again; found out by shrink_runner_begin */
 	bool single;           /* one candidate a process; set when a confirmation fails */
 	size_t processes;      /* started so far */
@@ -59,8 +66,11 @@ struct shrink_runner {
 	void (*progress)(const struct shrink_runner *runner, const struct program *smallest); /* may be NULL */
 };
 
-/* Runs the program and keeps its verdict as the one to look for. Returns it; CLEAN: there is nothing to shrink. */
-enum verdict_kind shrink_runner_begin(struct shrink_runner *runner, const struct program *program);
+/*
+ * Runs the program and keeps its verdict as the one to look for. Returns it; CLEAN: there is nothing to shrink. In a scheduled run the
+ * program's schedule becomes the one that was run: without entries that are never reached.
+ */
+enum verdict_kind shrink_runner_begin(struct shrink_runner *runner, struct program *program);
 
 /* Fills in first_failing, confirm, progress, context and interrupted. */
 void shrink_runner_oracle(struct shrink_runner *runner, struct shrink_oracle *oracle);

@@ -9,6 +9,11 @@
  *   --switch HOW     process or kernel: who switches threads (default: process)
  *   --scenario NAME  without FILE: programs of this scenario (stress/generator.h), SCHEDULES_EACH schedules of each
  *   --threads N      of these programs (default 3)
+ *   --fork-timeout MS  a child of a fork that takes longer hangs
+ *   --batch          FILE has many programs (batch.h); they run one after another, each with its schedule, until one has a verdict, and
+ *                    record->candidate says which
+ *   --bounded N      --batch: then N schedules of each with at most --bound preemptions,
+ *   --random N       and N random ones
  *
  * Started by the supervisor; what it finds is in the run record, the schedule included. Exit status: 0 clean, 1 a verdict, 2 unreadable
  * input or no such allocator, 3 the OS lacks something or a run was not the same the second time.
@@ -20,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch.h"
 #include "executor.h"
 #include "generator.h"
 #include "schedule.h"
@@ -35,6 +41,65 @@ static void on_interrupt(int number)
 	interrupted = 1;
 }
 
+/* Runs of a program under other schedules, until one has a verdict. */
+struct search {
+	unsigned bound;
+	uint64_t bounded, random;
+};
+
+static void search_orders(struct executor *executor, const struct subject *subject, const struct program *program,
+			  const struct run_options *options, struct schedule_options *schedule,
+			  const struct search *search, struct run_record *record)
+{
+	bool done = false;
+
+	schedule->strategy = STRATEGY_BOUNDED;
+	schedule_bounded_start(search->bound);
+	for (uint64_t run = 0; run < search->bounded && !done && !interrupted; run++) {
+		if (executor_run(executor, subject, program, options) != VERDICT_CLEAN)
+			_Exit(1);
+		done = schedule_bounded_next(record) != SEARCH_GOES_ON;
+	}
+	for (uint64_t run = 0; run < search->random && !interrupted; run++) {
+		schedule->seed = 1 + run;
+		schedule_mix(run, schedule);
+		if (executor_run(executor, subject, program, options) != VERDICT_CLEAN)
+			_Exit(1);
+	}
+}
+
+/* Runs the programs of a batch until one has a verdict. */
+static int run_batch(const char *path, struct executor *executor, const struct subject *subject,
+		     const struct run_options *options, struct schedule_options *schedule, const struct search *search,
+		     struct run_record *record)
+{
+	static struct program program;
+	FILE *const file = fopen(path, "re");
+	enum batch_result result;
+
+	if (file == NULL) {
+		fprintf(stderr, "heapstorm: %s cannot be read\n", path);
+		return 2;
+	}
+	program_init(&program);
+	for (uint64_t i = 0; (result = batch_read(file, &program)) == BATCH_PROGRAM && !interrupted; i++) {
+		record->candidate = i;
+		if (program.thread_count > SCHEDULE_THREADS_MAX)
+			continue;
+		schedule->strategy = STRATEGY_FILE;
+		schedule->list = program.schedule;
+		schedule->list_count = program.preemption_count;
+		if (executor_run(executor, subject, &program, options) != VERDICT_CLEAN)
+			_Exit(1);
+		if (program.thread_count > 1)
+			search_orders(executor, subject, &program, options, schedule, search, record);
+	}
+	fclose(file);
+	if (result == BATCH_CUT_OFF)
+		fprintf(stderr, "heapstorm: %s is cut off\n", path);
+	return result == BATCH_CUT_OFF ? 2 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct program program;
@@ -46,15 +111,19 @@ int main(int argc, char **argv)
 	enum program_format format;
 	char message[512];
 	const struct scenario *scenario = &scenarios[0];
-	unsigned threads = 3, bound = 2;
+	struct search search = {.bound = 2};
+	unsigned threads = 3;
 	uint64_t runs = 1, seed = 1, same = 0, hash = 0, points = 0;
-	bool mix = false;
+	bool mix = false, batch = false;
 	int at = 1;
 
 	for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
 		const char *const value = argv[at + 1];
 
-		if (strcmp(argv[at], "--strategy") == 0) {
+		if (strcmp(argv[at], "--batch") == 0) {
+			batch = true;
+			at--;
+		} else if (strcmp(argv[at], "--strategy") == 0) {
 			mix = strcmp(value, "mix") == 0;
 			if (!mix && !schedule_strategy_from_name(value, &schedule_options.strategy)) {
 				fprintf(stderr, "heapstorm: no strategy is called '%s'\n", value);
@@ -65,7 +134,13 @@ int main(int argc, char **argv)
 		} else if (strcmp(argv[at], "--seed") == 0) {
 			seed = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--bound") == 0) {
-			bound = (unsigned)strtoul(value, NULL, 10);
+			search.bound = (unsigned)strtoul(value, NULL, 10);
+		} else if (strcmp(argv[at], "--bounded") == 0) {
+			search.bounded = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[at], "--random") == 0) {
+			search.random = strtoull(value, NULL, 10);
+		} else if (strcmp(argv[at], "--fork-timeout") == 0) {
+			options.fork_timeout_milliseconds = (unsigned)strtoul(value, NULL, 10);
 		} else if (strcmp(argv[at], "--points") == 0) {
 			schedule_options.points_max = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--switch") == 0) {
@@ -84,7 +159,7 @@ int main(int argc, char **argv)
 	}
 	const bool generated = argc - at == 1;
 
-	if (argc - at != 1 && argc - at != 2) {
+	if (argc - at != 2 && (batch || argc - at != 1)) {
 		fprintf(stderr,
 			"usage: %s [--strategy NAME] [--runs N] [--seed N] [--points N] [--bound N] [--switch HOW] "
 			"[--scenario "
@@ -95,7 +170,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	program_init(&program);
-	if ((!generated && !program_load(argv[at + 1], &program, &format, message, sizeof message)) ||
+	if ((!generated && !batch && !program_load(argv[at + 1], &program, &format, message, sizeof message)) ||
 	    !subject_open(argv[at], &subject, message, sizeof message)) {
 		fprintf(stderr, "heapstorm: %s\n", message);
 		return 2;
@@ -123,7 +198,9 @@ int main(int argc, char **argv)
 	options.scheduler = schedule_for_executor(&schedule_options);
 	signal(SIGINT, on_interrupt);
 	signal(SIGTERM, on_interrupt);
-	schedule_bounded_start(bound);
+	if (batch)
+		return run_batch(argv[at + 1], executor, &subject, &options, &schedule_options, &search, record);
+	schedule_bounded_start(search.bound);
 	for (uint64_t run = 0; run < runs && !interrupted; run++) {
 		schedule_options.seed = seed + run;
 		if (generated && run % SCHEDULES_EACH == 0) {
