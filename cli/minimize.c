@@ -199,6 +199,10 @@ int cmd_minimize(int argc, char **argv)
 		cJSON_Delete(json);
 	}
 	printf("written:   %s\n", arguments.output);
+	program.expect = verdict;
+	program.has_expect = true;
+	if (strcmp(arguments.variant, cli_variant_of(&program)) != 0)
+		printf("again:     heapstorm replay %s --variant %s\n", arguments.output, arguments.variant);
 	program_destroy(&program);
 	return STATUS_CLEAN;
 }

@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,22 @@ def explore(heapstorm, runner, program, arguments, work):
     return record, pathlib.Path(kept.group(1)) / "program.heap" if kept else None, done.stdout + done.stderr
 
 
+def minimize(heapstorm, runner, program, work):
+    """The JSON object of `heapstorm minimize`, with `wall`, and what went wrong or None. The small file has to replay."""
+    small, figures = work / "small.heap", work / "small.json"
+    environment = {**os.environ, "HEAPSTORM_RUNNER": str(runner)}
+    start = time.monotonic()
+    done = subprocess.run([heapstorm, "minimize", program, "-o", small, "--json", figures], capture_output=True, text=True, check=False,
+                          env=environment)
+    if done.returncode != 0:
+        return None, done.stdout + done.stderr
+    result = json.loads(figures.read_text())
+    result["wall"] = time.monotonic() - start
+    again = subprocess.run([heapstorm, "replay", "--variant", "sched", "--expect", "--repeat", "20", small], capture_output=True, text=True, check=False,
+                           env=environment)
+    return result, None if again.returncode == 0 else "does not replay: " + again.stdout
+
+
 def free_runner(runner, seconds):
     """What ThreadSanitizer and the oracles see in threads that run freely: the first line of a report, or `clean`."""
     start = time.monotonic()
@@ -126,6 +143,8 @@ def main():
     parser.add_argument("--strategy", default="mix", help="of heapstorm explore (default: mix)")
     parser.add_argument("--tsan", type=int, default=0, metavar="SECONDS",
                         help="also let the threads of heapstorm stress run freely under ThreadSanitizer for so long")
+    parser.add_argument("--minimize", action="store_true", help="minimize what was found: operations, preemptions, seconds")
+    parser.add_argument("--keep", type=pathlib.Path, help="keep the minimized programs in this folder")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
@@ -133,12 +152,14 @@ def main():
     names = arguments.names or sorted(path.stem for path in PATCHES.glob("*.patch"))
     heapstorm = environment["HEAPSTORM"][0]
     failures = []
+    sizes = []
 
     for name in names:
         if not (PATCHES / f"{name}.patch").is_file():
             die(2, f"no planted mistake of threads is called '{name}'")
-    print("| bug | verdict | schedules | seconds | preemptions |" + (" freely |" if arguments.tsan else ""))
-    print("|---|---|---:|---:|---:|" + ("---|" if arguments.tsan else ""))
+    print("| bug | verdict | schedules | seconds | preemptions |" +
+          (" operations | minimized | threads | preemptions | seconds |" if arguments.minimize else "") + (" freely |" if arguments.tsan else ""))
+    print("|---|---|---:|---:|---:|" + ("---:|---:|---:|---:|---:|" if arguments.minimize else "") + ("---|" if arguments.tsan else ""))
     for name in names:
         patch = PATCHES / f"{name}.patch"
         header = read_header(patch)
@@ -159,9 +180,28 @@ def main():
             schedules = record["schedules"] + (verdict != "clean")
             row = (f"| `{name}` | {verdict} | {schedules:.0f} | {record['seconds']:.1f} | "
                    f"{preemptions.group(1) if preemptions else '-'} |")
+            if arguments.minimize and kept is not None:
+                result, fault = minimize(heapstorm, runner, kept, work)
+                if fault is None and result["verdict"] != verdict:
+                    fault = f"minimized it is {result['verdict']}"
+                if fault is not None:
+                    failures.append((name, "minimize", fault))
+                if result is not None:
+                    sizes.append((result["operations_after"], result["preemptions_after"], result["wall"]))
+                    row += (f" {result['operations_before']} | {result['operations_after']} | {result['threads_after']} | "
+                            f"{result['preemptions_after']} | {result['wall']:.1f} |")
+                    if arguments.keep:
+                        arguments.keep.mkdir(exist_ok=True)
+                        shutil.copy(work / "small.heap", arguments.keep / f"{name}.heap")
         if arguments.tsan:
             row += f" {free_runner(build_runner(build, environment, patch, 'tsan'), arguments.tsan)} |"
         print(row, flush=True)
+    if sizes:
+        median = [statistics.median(column) for column in zip(*sizes)]
+        print(f"\nmedian {median[0]:g} operations, {median[1]:g} preemptions, {median[2]:.1f} s; most "
+              f"{max(size[0] for size in sizes)}, {max(size[1] for size in sizes)}, {max(size[2] for size in sizes):.1f} s")
+        if median[0] > 6 or median[1] > 2 or max(size[2] for size in sizes) > 30:
+            failures.append(("all", "too large or too slow", ""))
     for name, what, output in failures:
         print(f"\n{name}: {what}\n{output}", file=sys.stderr)
     if failures:
