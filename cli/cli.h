@@ -136,8 +136,9 @@ cJSON *cli_stacks_json(const char *executable, const struct run_record *record, 
 void cli_add_stacks(cJSON *result, const struct program *program, const struct run_record *record,
 		    const char *executable, const char *sanitizer_output);
 
-/* Runs a program and writes the picture of its heap as one HTML page. `given` is an allocator or NULL: cli_allocator_of. */
-void cli_write_html(const char *file, const struct program *program, const char *given, const char *path);
+/* Runs a program and writes the picture of its heap as one HTML page. `scheduled`: the runner is runner-sched. */
+void cli_write_html(const char *file, const struct program *program, const char *allocator, const char *runner,
+		    bool scheduled, const char *path);
 
 /* Moves all fields of an object to another one and deletes it. */
 void cli_move_fields(cJSON *to, cJSON *from);

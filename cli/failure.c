@@ -171,6 +171,11 @@ static void count_again(const char *path, cJSON *json, struct sightings *sightin
 
 /* ---- The steps ---- */
 
+static bool is_scheduled(const struct failure *failure)
+{
+	return failure->runner != NULL && strcmp(failure->runner, "sched") == 0;
+}
+
 /* Makes the program smaller as long as it fails in the same way. */
 static void shrink_program(struct failure *failure, const char *runner_path, struct outcome *outcome)
 {
@@ -179,6 +184,7 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 				       .allocator = failure->allocator,
 				       .folder = cli_temporary_folder(),
 				       .timeout_seconds = RUN_SECONDS,
+				       .scheduled = is_scheduled(failure),
 				       .interrupted = &cli_interrupted};
 	struct shrink_oracle oracle = {.seconds = SHRINK_SECONDS};
 	struct shrink_figures figures = {0};
@@ -218,7 +224,7 @@ static void export_program(const struct failure *failure, const char *folder, st
 	char path[PATH_MAX], message[2048];
 
 	path_in(folder, "repro.c", path, sizeof path);
-	if (failure->program->preemption_count > 0)
+	if (is_scheduled(failure))
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "a schedule is not exported");
 	else if (cli_interrupted)
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "interrupted");
@@ -241,7 +247,8 @@ static bool run_again(struct failure *failure, const char *runner, struct outcom
 	char output[PATH_MAX];
 
 	path_in(cli_temporary_folder(), "again", output, sizeof output);
-	cli_run_once(runner, true, failure->allocator, failure->program, RUN_SECONDS, output, &record);
+	cli_run_once(runner, !is_scheduled(failure), failure->allocator, failure->program, RUN_SECONDS, output,
+		     &record);
 	if (record.verdict.kind != failure->record->verdict.kind) {
 		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "in a process of its own it is %s",
 			 verdict_name(record.verdict.kind));
@@ -264,14 +271,15 @@ static void complete_folder(struct failure *failure, const char *folder, struct 
 
 	outcome->operations_before = program_op_count(failure->program);
 	snprintf(process, sizeof process, "runner-%s", failure->runner != NULL ? failure->runner : "asan");
-	if (given != NULL && given[0] != '\0')
+	/* A schedule is for the executable that made it. */
+	if (is_scheduled(failure))
+		snprintf(runner, sizeof runner, "%s", failure->executable);
+	else if (given != NULL && given[0] != '\0')
 		snprintf(runner, sizeof runner, "%s", given);
 	else
 		cli_find_process(failure->allocator, process, runner, sizeof runner);
 	if (failure->runner == NULL)
 		reason = "the order of its threads is not known";
-	else if (strcmp(failure->runner, "asan") != 0)
-		reason = "only what fails under AddressSanitizer";
 	else if (access(runner, X_OK) != 0)
 		reason = "no process to run it in";
 	if (reason[0] != '\0') {
@@ -295,7 +303,7 @@ static void complete_folder(struct failure *failure, const char *folder, struct 
 	}
 	export_program(failure, folder, outcome);
 	path_in(folder, "report.html", path, sizeof path);
-	cli_write_html("program.heap", failure->program, failure->allocator, path);
+	cli_write_html("program.heap", failure->program, failure->allocator, runner, is_scheduled(failure), path);
 }
 
 /* Writes what is certain into a new folder. */

@@ -169,18 +169,17 @@ static void put_verdict(FILE *file, const struct program *program, const struct 
 	fprintf(file, "],\n");
 }
 
-void cli_write_html(const char *file_name, const struct program *program, const char *given, const char *path)
+void cli_write_html(const char *file_name, const struct program *program, const char *allocator, const char *runner,
+		    bool scheduled, const char *path)
 {
 	static struct run_record record, logged;
 	struct event_log log;
-	char allocator[PROGRAM_SPEC_MAX], runner[PATH_MAX], temporary[PATH_MAX];
+	char temporary[PATH_MAX];
 	const char *const mark = strstr(report_page, DATA_MARK);
 	const char *const base = strrchr(file_name, '/');
 	FILE *file;
 
-	cli_allocator_of(program, file_name, given, allocator, sizeof allocator);
-	cli_runner_path(allocator, "asan", runner, sizeof runner);
-	cli_run_once(runner, true, allocator, program, 10, NULL, &record);
+	cli_run_once(runner, !scheduled, allocator, program, 10, NULL, &record);
 	if (!run_logged(runner, allocator, cli_temporary_folder(), true, &log, &logged)) {
 		event_log_close(&log);
 		run_logged(runner, allocator, cli_temporary_folder(), false, &log, &logged);

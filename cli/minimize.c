@@ -92,7 +92,8 @@ int cmd_minimize(int argc, char **argv)
 		{"output", 'o', "FILE", 0, "Write the small program to FILE (needed)", 0},
 		{"time", OPTION_TIME, "TIME", 0, "Try nothing new after TIME (default 60s)", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
-		 "asan (the default): allocators under AddressSanitizer; plain: as shipped; sched (the default of files with "
+		 "asan (the default): allocators under AddressSanitizer; plain: as shipped; sched (the default of "
+		 "files with "
 		 "a schedule): one thread at a time; the order of threads is made simpler too",
 		 0},
 		{"json", OPTION_JSON, "FILE", 0, "Write the result as JSON", 0},
@@ -168,8 +169,8 @@ int cmd_minimize(int argc, char **argv)
 	unsetenv("ASAN_OPTIONS");
 	unsetenv("UBSAN_OPTIONS");
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
-	cli_run_once(runner_path, runner.deep && !runner.scheduled, allocator, &program, arguments.shared.timeout, output,
-		     &record);
+	cli_run_once(runner_path, runner.deep && !runner.scheduled, allocator, &program, arguments.shared.timeout,
+		     output, &record);
 	if (record.verdict.kind != verdict)
 		cli_die(STATUS_FOUND, "the small program ends as %s, not as %s: nothing was written",
 			verdict_name(record.verdict.kind), verdict_name(verdict));
@@ -178,7 +179,8 @@ int cmd_minimize(int argc, char **argv)
 											      : allocator))
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", arguments.output, strerror(errno));
 	report_print(stdout, &program, &record, output);
-	printf("%zu operations of %zu, threads %zu of %zu, %zu faults, preemptions %zu of %zu; %zu programs in %zu processes, "
+	printf("%zu operations of %zu, threads %zu of %zu, %zu faults, preemptions %zu of %zu; %zu programs in %zu "
+	       "processes, "
 	       "%.1f s%s\n",
 	       program_op_count(&program), before_ops, program.thread_count, before_threads, program.fault_count,
 	       program.preemption_count, before_preemptions, runner.runs, runner.processes, figures.seconds,

@@ -1,5 +1,6 @@
 /* heapstorm show: a program in another format. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,7 @@ int cmd_show(int argc, char **argv)
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	struct program program;
 	enum program_format format;
+	char allocator[PROGRAM_SPEC_MAX], runner[PATH_MAX];
 	FILE *file = stdout;
 
 	if (argc - first != 1)
@@ -80,7 +82,10 @@ int cmd_show(int argc, char **argv)
 		if (arguments.output == NULL || strcmp(arguments.output, "-") == 0)
 			cli_die(STATUS_USAGE, "show --html needs -o FILE for the page");
 		cli_check_writable(arguments.output);
-		cli_write_html(argv[first], &program, arguments.allocator, arguments.output);
+		cli_allocator_of(&program, argv[first], arguments.allocator, allocator, sizeof allocator);
+		cli_runner_path(allocator, cli_variant_of(&program), runner, sizeof runner);
+		cli_write_html(argv[first], &program, allocator, runner, strcmp(cli_variant_of(&program), "sched") == 0,
+			       arguments.output);
 		program_destroy(&program);
 		return STATUS_CLEAN;
 	}

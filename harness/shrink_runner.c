@@ -14,9 +14,9 @@
 #define FORK_MILLISECONDS "300"
 #define CONFIRMED_STUCK_SECONDS 1.5
 #define CONFIRMED_FORK_MILLISECONDS "1500"
-#define SCHEDULED_BATCH 32     /* each candidate is many runs */
-#define TRIED_POINTS "200000"  /* while candidates are tried, more of them are no progress */
-#define PREEMPTIONS_TRIED 2    /* most bugs of threads need no more */
+#define SCHEDULED_BATCH 32    /* each candidate is many runs */
+#define TRIED_POINTS "200000" /* while candidates are tried, more of them are no progress */
+#define PREEMPTIONS_TRIED 2   /* most bugs of threads need no more */
 #define FEWER_SCHEDULES 50000
 #define FEWER_SECONDS 4
 

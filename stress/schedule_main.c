@@ -9,6 +9,8 @@
  *   --switch HOW     process or kernel: who switches threads (default: process)
  *   --scenario NAME  without FILE: programs of this scenario (stress/generator.h), SCHEDULES_EACH schedules of each
  *   --threads N      of these programs (default 3)
+ *   --log FILE       writes the history of the run there (event_log.h)
+ *   --walks N        taken for the sake of runner-asan: a heap is not walked while other threads are in the middle of it
  *   --fork-timeout MS  a child of a fork that takes longer hangs
  *   --batch          FILE has many programs (batch.h); they run one after another, each with its schedule, until one has a verdict, and
  *                    record->candidate says which
@@ -26,6 +28,7 @@
 #include <string.h>
 
 #include "batch.h"
+#include "event_log.h"
 #include "executor.h"
 #include "generator.h"
 #include "schedule.h"
@@ -109,6 +112,8 @@ int main(int argc, char **argv)
 	struct subject subject;
 	struct executor *executor;
 	enum program_format format;
+	const char *log_path = NULL;
+	struct event_log log;
 	char message[512];
 	const struct scenario *scenario = &scenarios[0];
 	struct search search = {.bound = 2};
@@ -135,6 +140,10 @@ int main(int argc, char **argv)
 			seed = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--bound") == 0) {
 			search.bound = (unsigned)strtoul(value, NULL, 10);
+		} else if (strcmp(argv[at], "--log") == 0) {
+			log_path = value;
+		} else if (strcmp(argv[at], "--walks") == 0) {
+			continue;
 		} else if (strcmp(argv[at], "--bounded") == 0) {
 			search.bounded = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--random") == 0) {
@@ -183,6 +192,13 @@ int main(int argc, char **argv)
 		fprintf(stderr, "heapstorm: %s: %zu threads, a scheduled run has at most %d\n", argv[at + 1],
 			program.thread_count, SCHEDULE_THREADS_MAX);
 		return 2;
+	}
+	if (log_path != NULL) {
+		if (!event_log_open(log_path, program_op_count(&program), 0, &log)) {
+			perror(log_path);
+			return 3;
+		}
+		options.log = &log;
 	}
 	executor = executor_create(record);
 	if (executor == NULL) {
