@@ -42,7 +42,6 @@ static bool in_kernel; /* this run */
 
 static const struct bundle *watched;
 static char *fresh; /* thread-local variables of the bundle in a thread that has just begun */
-static bool fresh_taken;
 
 /* ---- By the kernel ---- */
 
@@ -175,17 +174,37 @@ static void switch_registers(struct pooled *from, const struct pooled *to)
 
 /* ---- The pool ---- */
 
+static void no_thread(int error)
+{
+	errno = error;
+	perror("heapstorm: no thread");
+	_exit(3);
+}
+
+static void *save_fresh(void *argument)
+{
+	(void)argument;
+	bundle_thread_save(watched, fresh);
+	return NULL;
+}
+
 void threads_watch_bundle(const struct bundle *bundle)
 {
+	pthread_t thread;
+	int error;
+
 	if (watched == bundle)
 		return;
 	watched = bundle;
-	fresh_taken = false;
 	fresh = mmap(NULL, bundle_thread_size(bundle), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (fresh == MAP_FAILED) {
 		perror("heapstorm: no memory for thread-local variables");
 		_exit(3);
 	}
+	error = pthread_create(&thread, NULL, save_fresh, NULL);
+	if (error != 0)
+		no_thread(error);
+	pthread_join(thread, NULL);
 }
 
 static void *pool_main(void *argument)
@@ -194,10 +213,6 @@ static void *pool_main(void *argument)
 
 	self->thread_pointer = thread_pointer();
 	self->stack = (char *)((uintptr_t)__builtin_frame_address(0) - STACK_KEPT & ~(uintptr_t)63);
-	if (watched != NULL && !fresh_taken) {
-		bundle_thread_save(watched, fresh);
-		fresh_taken = true;
-	}
 	set_word(&self->made);
 	for (;;) {
 		await_token(self);
@@ -211,13 +226,6 @@ static void forget_pool(void)
 {
 	for (uint32_t i = 0; i < SCHEDULE_THREADS_MAX; i++)
 		pool[i].made = 0;
-}
-
-static void no_thread(int error)
-{
-	errno = error;
-	perror("heapstorm: no thread");
-	_exit(3);
 }
 
 static void make_thread(struct pooled *self)
