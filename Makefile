@@ -6,9 +6,10 @@
 #   make setup    installs what is missing      make stress     random threads at full speed
 #   make bench    allocators side by side       make setup-bench  installs those to compare with
 #   make clean    removes all builds            make install    installs under PREFIX (/usr/local)
+#   make setup-extras  installs gdb and chromium, which some tests use where they are there
 
 .NOTPARALLEL:
-.PHONY: all build setup setup-bench run test perf perf_2.0 bench fuzz stress clean format tidy install
+.PHONY: all build setup setup-bench setup-extras run test perf perf_2.0 bench fuzz stress clean format tidy install
 
 BUILD = build
 PREFIX = /usr/local
@@ -25,6 +26,9 @@ setup:
 
 setup-bench:
 	@sh cmake/setup.sh --bench
+
+setup-extras:
+	@sh cmake/setup.sh --extras
 
 run: setup build
 	@sh cli/run.sh $(BUILD)

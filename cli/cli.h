@@ -67,6 +67,9 @@ const char *cli_quoted(const char *word);
 /* True if the allocator is named by a folder. */
 bool cli_is_folder(const char *allocator);
 
+/* Ends the process with status 3 if the executable that wrote the record has another idea of it. */
+void cli_check_version(const char *executable, const struct run_record *record);
+
 /* The allocator that a program is for: `given` if not NULL, else what its `allocator` line names, else mem_alloc_2.0. Checked. */
 void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size);
 
@@ -135,6 +138,13 @@ cJSON *cli_stacks_json(const char *executable, const struct run_record *record, 
 /* Adds `stacks` and `signature` (report_failure_signature) to the result of a run that was not clean. */
 void cli_add_stacks(cJSON *result, const struct program *program, const struct run_record *record,
 		    const char *executable, const char *sanitizer_output);
+
+/* Ends the process with status 3 if there is no gdb. */
+void cli_check_debugger(void);
+
+/* Runs a failing program under gdb, on the terminal, until the user ends it. `deep` is for runner-asan alone. */
+void cli_debug(const char *runner, bool deep, const char *allocator, const struct program *program,
+	       const struct verdict *verdict);
 
 /* Runs a program and writes the picture of its heap as one HTML page. `scheduled`: the runner is runner-sched. */
 void cli_write_html(const char *file, const struct program *program, const char *allocator, const char *runner,

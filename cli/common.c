@@ -108,6 +108,12 @@ void cli_process_path(const char *allocator, const char *process, char *path, si
 		cli_die(STATUS_ENVIRONMENT, "%s: %s", path, strerror(errno));
 }
 
+void cli_check_version(const char *executable, const struct run_record *record)
+{
+	if (record->magic == RUN_RECORD_MAGIC && record->size != sizeof *record)
+		cli_die(STATUS_ENVIRONMENT, "%s: was built for another version of heapstorm", executable);
+}
+
 void cli_runner_path(const char *allocator, const char *variant, char *path, size_t size)
 {
 	const char *const given = getenv("HEAPSTORM_RUNNER");

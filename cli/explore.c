@@ -163,8 +163,7 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");
-	if (result->record->magic == RUN_RECORD_MAGIC && result->record->size != sizeof *result->record)
-		cli_die(STATUS_ENVIRONMENT, "%s: was built for another version of heapstorm", runner);
+	cli_check_version(runner, result->record);
 	if (result->record->verdict.kind == VERDICT_CLEAN && WIFEXITED(result->status) &&
 	    WEXITSTATUS(result->status) != 0) {
 		FILE *const text = fopen(output, "r");

@@ -188,8 +188,6 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 				       .interrupted = &cli_interrupted};
 	struct shrink_oracle oracle = {.seconds = SHRINK_SECONDS};
 	struct shrink_figures figures = {0};
-	const struct verdict *const verdict = &failure->record->verdict;
-	char wanted[sizeof runner.signature];
 	enum verdict_kind kind;
 
 	program_init(&small);
@@ -199,12 +197,11 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 	setenv("UBSAN_OPTIONS", "symbolize=0", 1);
 	shrink_runner_oracle(&runner, &oracle);
 	kind = shrink_runner_begin(&runner, &small);
-	verdict_signature(verdict, wanted, sizeof wanted);
 	if (runner.environment[0] != '\0')
 		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "%s", runner.environment);
 	else if (cli_interrupted)
 		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "interrupted");
-	else if (kind != verdict->kind)
+	else if (kind != failure->record->verdict.kind)
 		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "in a process of its own it is %s",
 			 verdict_name(kind));
 	else if (!shrink(&small, &oracle, &figures))

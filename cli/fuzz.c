@@ -273,6 +273,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	fflush(stdout);
 	if (!supervise(&supervision, &result))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", target, strerror(errno));
+	cli_check_version(target, result.record);
 	seconds = cli_now() - status.start;
 	read_status(&status);
 	if (result.record->magic != RUN_RECORD_MAGIC) {

@@ -19,7 +19,7 @@ struct arguments {
 	char *allocators; /* as given, names separated by commas; NULL: what the file says */
 	struct shared_options shared;
 	const char *variant, *repeat;
-	bool expect, quick, verbose;
+	bool expect, gdb, quick, verbose;
 };
 
 /* One run: a file on an allocator. */
@@ -31,7 +31,7 @@ struct job {
 	struct run_record *total;
 };
 
-enum { OPTION_EXPECT = 256, OPTION_QUICK, OPTION_REPEAT, OPTION_VARIANT };
+enum { OPTION_EXPECT = 256, OPTION_GDB, OPTION_QUICK, OPTION_REPEAT, OPTION_VARIANT };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
@@ -50,6 +50,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_EXPECT:
 		arguments->expect = true;
+		return 0;
+	case OPTION_GDB:
+		arguments->gdb = true;
 		return 0;
 	case OPTION_QUICK:
 		arguments->quick = true;
@@ -122,6 +125,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	argv[argc] = NULL;
 	if (!supervise(&supervision, &result))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
+	cli_check_version(runner, result.record);
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");
 	if (cli_interrupted)
@@ -154,6 +158,8 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 			fclose(text);
 	}
 	fflush(stdout);
+	if (arguments->gdb && verdict != VERDICT_CLEAN)
+		cli_debug(runner, !arguments->quick && !scheduled, job->allocator, job->program, &result.record->verdict);
 	json = report_json(job->file, job->variant, job->program, result.record);
 	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
 	if (verdict != VERDICT_CLEAN)
@@ -204,6 +210,7 @@ int cmd_replay(int argc, char **argv)
 		{"allocator", 'a', "NAME", 0, "Run on NAME, or on several (A,B), whatever the file says", 0},
 		{"expect", OPTION_EXPECT, NULL, 0,
 		 "Succeed if the verdict is the one that the file expects (clean if it says none)", 0},
+		{"gdb", OPTION_GDB, NULL, 0, "Stop at the failing operation in gdb, with the commands heap, block and ops", 0},
 		{"quick", OPTION_QUICK, NULL, 0, "Leave out the checks that run the program again", 0},
 		{"repeat", OPTION_REPEAT, "N", 0, "Run each program N times", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
@@ -245,6 +252,10 @@ int cmd_replay(int argc, char **argv)
 		for (char *name = next_allocator(list, &state); name != NULL; name = next_allocator(NULL, &state))
 			cli_check_allocator(name, "--allocator");
 	}
+	if (arguments.gdb && (files != 1 || (arguments.allocators != NULL && strchr(arguments.allocators, ',') != NULL)))
+		cli_die(STATUS_USAGE, "--gdb takes one file and one allocator");
+	if (arguments.gdb)
+		cli_check_debugger();
 	output_check(&arguments.shared);
 	cli_catch_interrupts();
 	/* All files are read before any is run: bad input leaves nothing half done. */

@@ -4,6 +4,7 @@
 #   setup.sh           installs what is missing with apt-get (with sudo where not root) and says what; silent when nothing is missing.
 #                      Where that is not possible, prints the line to type and exits 3.
 #   setup.sh --bench   the same, and the allocators that heapstorm bench compares with, and valgrind
+#   setup.sh --extras  the same, and what some tests and replay --gdb use where it is there: gdb, chromium
 #   setup.sh --check   installs nothing: exits 3 with one line on what is missing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -79,6 +80,10 @@ missing() { # sets `packages`
 	need_program redis-server redis-server
 	need_program redis-benchmark redis-tools
 
+	if [ "$mode" = --extras ]; then
+		need_program gdb gdb
+		command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || need chromium
+	fi
 	if [ "$mode" = --bench ]; then
 		need_program valgrind valgrind
 		need_file libjemalloc2 /usr/lib/*/libjemalloc.so.2 /usr/local/lib/libjemalloc.so.2

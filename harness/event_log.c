@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,14 +70,14 @@ void event_log_add(struct event_log *log, struct event event)
 struct visit {
 	struct event_log *log;
 	size_t regions;
+	bool live; /* live regions too: blocks are known already, but the allocator may think otherwise */
 };
 
 static bool visit_region(const struct region *region, void *context)
 {
 	struct visit *const visit = context;
 
-	/* Live ones are known already. */
-	if (region->kind != REGION_LIVE)
+	if (region->kind != REGION_LIVE || visit->live)
 		event_log_add(visit->log, (struct event){.kind = EVENT_REGION,
 							 .region = (uint8_t)region->kind,
 							 .address = (uintptr_t)region->start,
@@ -83,21 +85,59 @@ static bool visit_region(const struct region *region, void *context)
 	return ++visit->regions < REGIONS_MAX;
 }
 
-void event_log_walk(struct event_log *log, const struct allocator *allocator)
+static void walk_heap(struct event_log *log, const struct allocator *allocator, bool live)
 {
-	struct visit visit = {.log = log};
+	struct visit visit = {.log = log, .live = live};
 
-	if (allocator->walk == NULL || log->walk_every == 0)
+	if (allocator == NULL || allocator->walk == NULL)
 		return;
 	event_log_add(log, (struct event){.kind = EVENT_WALK});
 	allocator->walk(visit_region, &visit);
 	event_log_add(log, (struct event){.kind = EVENT_WALKED});
 }
 
+__attribute__((noinline)) void event_log_stop(void)
+{
+	__asm__ volatile("");
+}
+
+static void stop_before(struct event_log *log, const struct allocator *allocator, uint32_t thread, uint64_t op)
+{
+	if (!log->stops || thread != log->stop_thread || op != log->stop_op)
+		return;
+	walk_heap(log, allocator, true);
+	event_log_stop();
+}
+
 void event_log_step(struct event_log *log, const struct allocator *allocator, uint32_t thread, uint64_t op)
 {
-	if (allocator != NULL && log->walk_every > 0 && log->steps % log->walk_every == 0)
-		event_log_walk(log, allocator);
+	if (log->walk_every > 0 && log->steps % log->walk_every == 0)
+		walk_heap(log, allocator, false);
 	log->steps++;
 	event_log_add(log, (struct event){.kind = EVENT_STEP, .thread = thread, .op = op});
+	stop_before(log, allocator, thread, op);
+}
+
+void event_log_end(struct event_log *log, const struct allocator *allocator)
+{
+	if (log->walk_every > 0)
+		walk_heap(log, allocator, false);
+	stop_before(log, allocator, 0, NO_OP);
+}
+
+bool event_log_stop_at(struct event_log *log, const char *text)
+{
+	char *end;
+
+	log->stops = true;
+	log->stop_thread = 0;
+	log->stop_op = NO_OP;
+	if (strcmp(text, "end") == 0)
+		return true;
+	log->stop_thread = (uint32_t)strtoul(text, &end, 10);
+	if (end == text || *end != ':')
+		return false;
+	text = end + 1;
+	log->stop_op = strtoull(text, &end, 10);
+	return end != text && *end == '\0';
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "allocator.h"
+#include "verdict.h"
 
 enum event_kind {
 	EVENT_NONE,
@@ -31,6 +32,9 @@ struct event_log {
 	struct event *events;
 	size_t count, capacity;
 	size_t steps, walk_every; /* a walk before each so many steps; 0: none */
+	bool stops;               /* event_log_stop is called before this operation */
+	uint32_t stop_thread;
+	uint64_t stop_op; /* NO_OP: at the end of the program */
 };
 
 /*
@@ -48,7 +52,13 @@ void event_log_add(struct event_log *log, struct event event);
 /* An operation begins; walks the heap if it is time. No thread may be inside the allocator then; NULL: some may be. */
 void event_log_step(struct event_log *log, const struct allocator *allocator, uint32_t thread, uint64_t op);
 
-/* Walks the heap. */
-void event_log_walk(struct event_log *log, const struct allocator *allocator);
+/* The program is at its end. */
+void event_log_end(struct event_log *log, const struct allocator *allocator);
+
+/* Sets where event_log_stop is called: "THREAD:OPERATION", numbers from 0, or "end". False: it is neither. */
+bool event_log_stop_at(struct event_log *log, const char *text);
+
+/* Does nothing: a debugger's breakpoint. */
+void event_log_stop(void);
 
 #endif

@@ -583,7 +583,7 @@ static bool run_round(struct executor *executor)
 		executor->call.scheduler->pause(true);
 	set_current(executor, &executor->threads[0]);
 	if (executor->call.log != NULL)
-		event_log_walk(executor->call.log, executor->call.allocator);
+		event_log_end(executor->call.log, executor->call.allocator);
 	if (!check_quiet(executor, false, NULL))
 		return false;
 	/* In the second round, so that the first is the same with these checks and without. */

@@ -1,6 +1,6 @@
 /*
  * The process in which a program runs: runner-VARIANT [--deep] [--repeat N] [--batch] [--fork-timeout MS]
- *     [--log FILE] [--walks N] ALLOCATOR FILE
+ *     [--log FILE] [--walks N] [--stop THREAD:OPERATION|end] ALLOCATOR FILE
  *
  * With --batch the file has many programs (batch.h); they run one after another until
  * one has a verdict, and record->candidate says which.
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 	char message[512];
 	unsigned long repeat = 1;
 	bool batch = false;
-	const char *log_path = NULL;
+	const char *log_path = NULL, *stop = NULL;
 	size_t walks = 0;
 	struct event_log log;
 	int at = 1;
@@ -82,6 +82,8 @@ int main(int argc, char **argv)
 			batch = true;
 		else if (strcmp(argv[at], "--log") == 0 && at + 1 < argc)
 			log_path = argv[++at];
+		else if (strcmp(argv[at], "--stop") == 0 && at + 1 < argc)
+			stop = argv[++at];
 		else if (strcmp(argv[at], "--walks") == 0 && at + 1 < argc)
 			walks = strtoul(argv[++at], NULL, 10);
 		else if (strcmp(argv[at], "--fork-timeout") == 0 && at + 1 < argc)
@@ -105,6 +107,8 @@ int main(int argc, char **argv)
 			perror(log_path);
 			return 3;
 		}
+		if (stop != NULL && !event_log_stop_at(&log, stop))
+			return 2;
 		options.log = &log;
 	}
 	executor = executor_create(record);

@@ -77,6 +77,17 @@ static void make_sound(struct run_record *record)
 		record->map_count = 0;
 	if (record->input_size > RUN_INPUT_MAX)
 		record->input_size = RUN_INPUT_MAX;
+	if (record->preemption_count > RUN_PREEMPTIONS_MAX)
+		record->preemption_count = 0;
+	if (record->stack_count > sizeof record->stacks / sizeof record->stacks[0])
+		record->stack_count = 0;
+	for (uint32_t i = 0; i < record->stack_count; i++) {
+		struct run_stack *const stack = &record->stacks[i];
+
+		if (stack->count > RUN_STACK_MAX)
+			stack->count = 0;
+		stack->what[sizeof stack->what - 1] = '\0';
+	}
 	record->allocator[sizeof record->allocator - 1] = '\0';
 	verdict->message[sizeof verdict->message - 1] = '\0';
 }

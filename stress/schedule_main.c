@@ -16,6 +16,7 @@
  *                    record->candidate says which
  *   --bounded N      --batch: then N schedules of each with at most --bound preemptions,
  *   --random N       and N random ones
+ *   --stop T:N       with --log: calls event_log_stop before that operation, or at the `end`
  *
  * Started by the supervisor; what it finds is in the run record, the schedule included. Exit status: 0 clean, 1 a verdict, 2 unreadable
  * input or no such allocator, 3 the OS lacks something or a run was not the same the second time.
@@ -120,6 +121,7 @@ int main(int argc, char **argv)
 	unsigned threads = 3;
 	uint64_t runs = 1, seed = 1, same = 0, hash = 0, points = 0;
 	bool mix = false, batch = false;
+	const char *stop = NULL;
 	int at = 1;
 
 	for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
@@ -154,6 +156,8 @@ int main(int argc, char **argv)
 			schedule_options.points_max = strtoull(value, NULL, 10);
 		} else if (strcmp(argv[at], "--switch") == 0) {
 			schedule_options.kernel_switch = strcmp(value, "kernel") == 0;
+		} else if (strcmp(argv[at], "--stop") == 0) {
+			stop = value;
 		} else if (strcmp(argv[at], "--threads") == 0) {
 			threads = (unsigned)strtoul(value, NULL, 10);
 		} else if (strcmp(argv[at], "--scenario") == 0) {
@@ -198,6 +202,8 @@ int main(int argc, char **argv)
 			perror(log_path);
 			return 3;
 		}
+		if (stop != NULL && !event_log_stop_at(&log, stop))
+			return 2;
 		options.log = &log;
 	}
 	executor = executor_create(record);
