@@ -290,11 +290,14 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	return verdict;
 }
 
-static bool is_directory(const char *path)
+/* A folder, but none of a failure. */
+static bool is_allocator_folder(const char *path)
 {
+	char program[PATH_MAX];
 	struct stat status;
 
-	return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+	snprintf(program, sizeof program, "%s/program.heap", path);
+	return stat(path, &status) == 0 && S_ISDIR(status.st_mode) && access(program, F_OK) != 0;
 }
 
 int cmd_explore(int argc, char **argv)
@@ -345,9 +348,9 @@ int cmd_explore(int argc, char **argv)
 		arguments.bound = BOUND_DEFAULT;
 	if (arguments.runs == NULL)
 		arguments.runs = is_bounded(&arguments) ? "18446744073709551615" : "10000";
-	/* One word that is no file names an allocator. */
+	/* One word that is no file, and no folder of a failure, names an allocator. */
 	if (files == 1 && arguments.allocator == NULL &&
-	    (access(argv[first], F_OK) != 0 || is_directory(argv[first]))) {
+	    (access(argv[first], F_OK) != 0 || is_allocator_folder(argv[first]))) {
 		arguments.allocator = argv[first];
 		files = 0;
 	}

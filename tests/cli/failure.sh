@@ -30,7 +30,7 @@ expect 2 "$heapstorm" replay "$source_folder/corpus/sequence/malloc-free.heap" -
 
 # A folder without a program.
 mkdir empty
-for verb in replay show 'minimize -o small.heap' 'export --c' explore; do
+for verb in replay show 'minimize -o small.heap' 'export --c'; do
 	expect 2 "$heapstorm" $verb empty
 	is "lines of $verb empty" "$(wc -l <"$work/err")" 1
 	says err '^heapstorm: empty: is a folder without a program.heap'
