@@ -181,9 +181,11 @@ void os_reuse(size_t size)
 	sub(&counts.purged, size);
 }
 
-size_t os_mapped(void)
+size_t os_held(void)
 {
-	return load(&counts.mapped);
+	size_t mapped = load(&counts.mapped), purged = load(&counts.purged);
+
+	return mapped > purged ? mapped - purged : 0;
 }
 
 void os_stats(struct heap_stats *stats)

@@ -42,8 +42,8 @@ bool os_purge(void *start, size_t size);
 /* Tells that purged pages are in use again: only the count of `purged` bytes changes. */
 void os_reuse(size_t size);
 
-/* Bytes that are mapped. */
-size_t os_mapped(void);
+/* Bytes that are mapped and not purged. */
+size_t os_held(void);
 
 /* Fills in all of `stats`. */
 void os_stats(struct heap_stats *stats);

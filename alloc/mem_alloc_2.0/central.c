@@ -100,7 +100,7 @@ static void recount(struct ThreadCache *cache)
 		struct magazine *magazine = &cache->magazines[cls];
 
 		magazine->count = 0;
-		for (const struct Block *block = magazine->head; block != NULL; block = block->next)
+		for (const struct Block *block = magazine->head; block != NULL; block = linked_next(block))
 			magazine->count++;
 	}
 	cache->count_stale = false;

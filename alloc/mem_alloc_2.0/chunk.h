@@ -44,7 +44,7 @@ struct chunk {
 		struct {
 			uint64_t magic;
 			struct ThreadCache *_Atomic owner; /* changes under the lock of the central lists */
-			/* Its blocks that other threads freed, newest first; sizes unused. The owner takes all at once. */
+			/* Its blocks that other threads freed, newest first, linked by link_block. The owner takes all at once. */
 			_Alignas(64) struct Block *_Atomic remote;
 			/* The owner's own. */
 			_Alignas(64) struct chunk *next;
@@ -108,6 +108,12 @@ static inline bool tag_is_free(const struct chunk *chunk, size_t granule)
 static inline uint64_t bits_after(uint64_t word, uint64_t next_word, size_t bit)
 {
 	return word >> bit >> 1 | next_word << (63 - bit);
+}
+
+/* The same, bit `bit` lowest. */
+static inline uint64_t bits_from(uint64_t word, uint64_t next_word, size_t bit)
+{
+	return (uint64_t)(((unsigned __int128)next_word << 64 | word) >> bit);
 }
 
 /* Bits of the 64 granules up to bit `bit` of `word`, that one highest. */

@@ -1,9 +1,22 @@
 #include "heap.h"
 
 #include "../os.h"
+#include "damage.h"
 #include "span.h"
 
 _Static_assert(sizeof(struct free_block) == 2 * GRANULE, "two granules hold the node of a free block");
+
+/*
+ * A heap is idle once more was freed, and not taken again, than IDLE_BYTES_MIN and than what is live. After that, survivors may still hold pages
+ * between them: as long as it holds IDLE_BYTES_MIN more than twice what is live, it is idle again after each IDLE_PART of what it holds. A program that
+ * takes again what was given back, as one does whose use goes up and down, is given more patience: each time IDLE_BYTES_MIN counts twice as much.
+ *
+ * Of free blocks smaller than IDLE_BLOCK_MIN the pages stay: a call for less costs more than it is worth.
+ */
+#define IDLE_BYTES_MIN ((size_t)6 << 20)
+#define IDLE_PART 64
+#define IDLE_BLOCK_MIN ((size_t)12 << 10)
+#define IDLE_PATIENCE_MAX 3
 
 /* Blocks that a bounded search looks at in the bin whose blocks may or may not be large enough. */
 #define SEARCH_MAX 8
@@ -33,6 +46,9 @@ static void bin_remove(struct heap *heap, struct free_block *free_block)
 	struct free_block *next = free_block_next(free_block);
 	unsigned int cls = class_floor(free_block->block.size / GRANULE);
 
+	if ((free_block->previous != NULL ? free_block_next(free_block->previous) : heap->bins[cls]) != free_block ||
+	    (next != NULL && next->previous != free_block))
+		ma2_damaged(free_block, "was written to after it was freed");
 	if (next != NULL)
 		next->previous = free_block->previous;
 	if (free_block->previous != NULL) {
@@ -42,8 +58,10 @@ static void bin_remove(struct heap *heap, struct free_block *free_block)
 		if (next == NULL)
 			heap->occupied[cls / 64] &= ~((uint64_t)1 << cls % 64);
 	}
-	if (free_block->purged != 0)
+	if (free_block->purged != 0) {
 		os_reuse(free_block->purged);
+		heap->purged -= free_block->purged;
+	}
 }
 
 /* Makes a stretch without tags of its own a free block. */
@@ -56,9 +74,15 @@ static void make_free(struct heap *heap, struct chunk *chunk, size_t granule, si
 /* The opposite: of a free block only its start bit is left. */
 static void unmake_free(struct heap *heap, struct chunk *chunk, size_t granule, size_t size)
 {
+	struct free_block *free_block = granule_address(chunk, granule);
+
 	ma2_untag_free(chunk, granule, size);
-	if (size >= FREE_BLOCK_GRANULES)
-		bin_remove(heap, granule_address(chunk, granule));
+	if (size < FREE_BLOCK_GRANULES)
+		return;
+	/* Its tags are out of a program's reach, its node is not. */
+	if (free_block->block.size != size * GRANULE)
+		ma2_damaged(free_block, "was written to after it was freed");
+	bin_remove(heap, free_block);
 }
 
 static struct free_block *first_at_least(const struct heap *heap, unsigned int cls)
@@ -96,12 +120,52 @@ struct free_block *ma2_heap_find(const struct heap *heap, size_t size, enum effo
 	return first_at_least(heap, cls);
 }
 
+static void count_taken(struct heap *heap, size_t granules)
+{
+	heap->live += granules;
+	heap->idle -= granules < heap->idle ? granules : heap->idle;
+}
+
+static void count_freed(struct heap *heap, size_t granules)
+{
+	heap->live -= granules;
+	heap->idle += granules;
+}
+
+bool ma2_heap_is_idle(const struct heap *heap)
+{
+	const size_t least = (IDLE_BYTES_MIN / GRANULE) << heap->patience;
+	const size_t held = (heap->chunk_count * CHUNK_SIZE - heap->purged) / GRANULE;
+
+	if (heap->idle < heap->live)
+		return held > 2 * heap->live + least && heap->idle > held / IDLE_PART;
+	return heap->idle > least;
+}
+
+void ma2_heap_give_back(struct heap *heap)
+{
+	size_t keep = 0;
+
+	/* What is idle was live since the last time. */
+	if (heap->live + heap->idle > heap->live_then + heap->given / 2) {
+		if (heap->patience < IDLE_PATIENCE_MAX)
+			heap->patience++;
+	} else if (heap->patience > 0) {
+		heap->patience--;
+	}
+	heap->given = heap->purged;
+	ma2_heap_purge(heap, IDLE_BLOCK_MIN, &keep);
+	heap->given = (heap->purged - heap->given) / GRANULE;
+	heap->live_then = heap->live;
+	heap->idle = 0;
+}
+
 void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t skip, size_t size, size_t count,
 		    size_t *dirty)
 {
 	struct chunk *chunk = chunk_of(free_block);
 	size_t first = granule_of(free_block);
-	size_t have = free_block->block.size / GRANULE;
+	size_t have = tag_size(chunk, first);
 	size_t start = first + skip;
 	size_t end = start + size * count;
 	size_t virgin = chunk->touched > first + FREE_BLOCK_GRANULES ? chunk->touched : first + FREE_BLOCK_GRANULES;
@@ -109,6 +173,7 @@ void *ma2_heap_take(struct heap *heap, struct free_block *free_block, size_t ski
 	if (chunk == heap->empty)
 		heap->empty = NULL;
 	unmake_free(heap, chunk, first, have);
+	count_taken(heap, size * count);
 	*dirty = virgin > start ? (virgin - start) * GRANULE : 0;
 	if (end < first + have)
 		make_free(heap, chunk, end, first + have - end);
@@ -148,6 +213,7 @@ static void free_range(struct heap *heap, struct chunk *chunk, size_t first, siz
 {
 	size_t next = first + size;
 
+	count_freed(heap, size);
 	if (next < CHUNK_END && tag_is_free(chunk, next)) {
 		size_t more = tag_size(chunk, next);
 
@@ -197,6 +263,7 @@ bool ma2_heap_extend(struct heap *heap, void *block, size_t size)
 	if (have + more < size)
 		return false;
 	unmake_free(heap, chunk, next, more);
+	count_taken(heap, size - have);
 	if (have + more > size)
 		make_free(heap, chunk, granule + size, have + more - size);
 	/* Another thread may read this block's size only if it was handed over, which orders it after all of this. */
@@ -250,6 +317,18 @@ void ma2_heap_move(struct heap *from, struct heap *to, struct ThreadCache *owner
 		to->chunks->previous = last;
 	to->chunks = from->chunks;
 	to->chunk_count += from->chunk_count;
+	to->live += from->live;
+	to->idle += from->idle;
+	to->purged += from->purged;
+	if (to->patience < from->patience)
+		to->patience = from->patience;
+	to->live_then += from->live_then;
+	to->given += from->given;
+	from->live = 0;
+	from->purged = 0;
+	from->live_then = 0;
+	from->given = 0;
+	from->idle = 0;
 	from->chunks = NULL;
 	from->chunk_count = 0;
 
@@ -287,12 +366,12 @@ bool ma2_heap_release_empty(struct heap *heap)
 	return true;
 }
 
-bool ma2_heap_purge(struct heap *heap, size_t *keep)
+bool ma2_heap_purge(struct heap *heap, size_t least, size_t *keep)
 {
 	uintptr_t page = os_page_size();
 	bool purged = false;
 
-	for (unsigned int cls = class_floor(page / GRANULE); cls < HEAP_CLASSES; cls++) {
+	for (unsigned int cls = class_floor((least > page ? least : page) / GRANULE); cls < HEAP_CLASSES; cls++) {
 		struct free_block *free_block = heap->bins[cls];
 
 		for (; free_block != NULL; free_block = free_block_next(free_block)) {
@@ -315,8 +394,10 @@ bool ma2_heap_purge(struct heap *heap, size_t *keep)
 			if (last) {
 				chunk->touched = granule_of((void *)start);
 				free_block->purged += end - start;
+				heap->purged += end - start;
 			} else {
 				os_reuse(free_block->purged);
+				heap->purged += end - start - free_block->purged;
 				free_block->purged = end - start;
 			}
 			purged = true;

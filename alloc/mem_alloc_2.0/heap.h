@@ -33,6 +33,11 @@ struct heap {
 	uint64_t occupied[(HEAP_CLASSES + 63) / 64]; /* a bit a bin */
 	struct chunk *chunks;
 	size_t chunk_count;
+	size_t live;   /* granules of live blocks */
+	size_t idle;   /* granules freed and not taken again since pages were last given back */
+	size_t purged; /* bytes of its free blocks that were given back */
+	size_t live_then, given; /* granules that were live, and that went, when pages were last given back */
+	unsigned int patience;   /* with the next time */
 	struct chunk *empty; /* the one chunk without a live block that is kept; binned as any other free block */
 };
 
@@ -70,8 +75,17 @@ void ma2_heap_move(struct heap *from, struct heap *to, struct ThreadCache *owner
 /* Gives the empty chunk that is kept to the span cache. True if there was one. */
 bool ma2_heap_release_empty(struct heap *heap);
 
-/* Gives the pages inside free blocks back to the OS, but for those of the first *keep bytes, which are taken off *keep. True if any went back. */
-bool ma2_heap_purge(struct heap *heap, size_t *keep);
+/*
+ * Gives the pages inside free blocks of at least `least` bytes back to the OS, but for those of the first *keep bytes, which are taken off *keep.
+ * True if any went back.
+ */
+bool ma2_heap_purge(struct heap *heap, size_t least, size_t *keep);
+
+/* Was so much more freed than taken since pages were last given back that it is time for it? */
+bool ma2_heap_is_idle(const struct heap *heap);
+
+/* Gives back the pages of a heap that is idle. */
+void ma2_heap_give_back(struct heap *heap);
 
 static inline struct free_block *free_block_next(const struct free_block *free_block)
 {

@@ -26,6 +26,11 @@ static inline void set_head(struct magazine *magazine, struct Block *block)
 	__atomic_store_n(&magazine->head, block, __ATOMIC_RELEASE);
 }
 
+static __attribute__((noinline, cold)) void *damaged_list(const struct Block *block)
+{
+	ma2_damaged(block, "was written to after it was freed");
+}
+
 static void *out_of_memory(void)
 {
 	errno = ENOMEM;
@@ -87,7 +92,7 @@ static __attribute__((noinline)) void *allocate_slow(size_t size)
 void *my_malloc_2_0(size_t size)
 {
 	struct magazine *magazine;
-	struct Block *block;
+	struct Block *block, *next;
 	unsigned int cls;
 
 	/* 0 has the class 0, whose magazine is always empty. */
@@ -101,48 +106,13 @@ void *my_malloc_2_0(size_t size)
 	block = magazine->head;
 	if (unlikely(block == NULL))
 		return allocate_slow(size);
-	set_head(magazine, block->next);
+	next = linked_next(block);
+	if (unlikely(!is_link(next)))
+		return damaged_list(block);
+	set_head(magazine, next);
 	magazine->count--;
+	unlink_block(block);
 	return block;
-}
-
-static __attribute__((noinline)) void free_slow(void *pointer, size_t granules)
-{
-	int saved_errno = errno;
-	bool lent;
-	struct ThreadCache *cache = ma2_cache_enter(&lent);
-
-	/* Without memory for a cache, the block still finds its owner. */
-	if (cache == NULL) {
-		ma2_remote_free(pointer);
-		errno = saved_errno;
-		return;
-	}
-	ma2_lock(&cache->lock);
-	if (granules <= MAGAZINE_GRANULES_MAX)
-		ma2_cache_overflow(cache, class_floor(granules), pointer);
-	else
-		ma2_cache_return(cache, pointer);
-	ma2_unlock(&cache->lock);
-	ma2_cache_leave(cache, lent);
-	errno = saved_errno;
-}
-
-static __attribute__((noinline)) void free_large(void *pointer)
-{
-	if (pointer != NULL)
-		ma2_large_free(pointer);
-}
-
-/* What free does not take. */
-static __attribute__((noinline, cold, noreturn)) void free_bad(void *pointer)
-{
-	struct chunk *chunk = chunk_of(pointer);
-	size_t granule = granule_of(pointer);
-
-	if ((uintptr_t)pointer % GRANULE == 0 && tag_is_start(chunk, granule))
-		ma2_damaged(pointer, "is freed twice");
-	ma2_damaged(pointer, "is not a live block");
 }
 
 /* A pointer into a chunk where no live block starts. */
@@ -154,34 +124,116 @@ static inline bool is_bad(const void *pointer)
 	return (uintptr_t)pointer % GRANULE != 0 || !tag_is_start(chunk, granule) || tag_is_free(chunk, granule);
 }
 
-void my_free_2_0(void *pointer)
+/* A pointer into a chunk that is no block of the program's. */
+static __attribute__((noinline, cold, noreturn)) void bad_pointer(void *pointer)
 {
-	struct Block *block = pointer;
+	struct chunk *chunk = chunk_of(pointer);
+	size_t granule = granule_of(pointer);
+
+	if ((uintptr_t)pointer % GRANULE == 0 && tag_is_start(chunk, granule))
+		ma2_damaged(pointer, "is freed twice");
+	ma2_damaged(pointer, "is not a live block");
+}
+
+static void free_under_lock(struct Block *block, size_t granules)
+{
+	int saved_errno = errno;
+	bool lent;
+	struct ThreadCache *cache = ma2_cache_enter(&lent);
+
+	/* Without memory for a cache, the block still finds its owner. */
+	if (cache == NULL) {
+		ma2_remote_free(block);
+		errno = saved_errno;
+		return;
+	}
+	ma2_lock(&cache->lock);
+	if (granules <= MAGAZINE_GRANULES_MAX)
+		ma2_cache_overflow(cache, class_floor(granules), block);
+	else
+		ma2_cache_return(cache, block);
+	ma2_unlock(&cache->lock);
+	ma2_cache_leave(cache, lent);
+	errno = saved_errno;
+}
+
+static inline void magazine_push(struct magazine *magazine, struct Block *block)
+{
+	link_block(block, magazine->head);
+	set_head(magazine, block);
+	magazine->count++;
+}
+
+/* All that the fast path of free does not know, bad pointers among it. */
+static __attribute__((noinline)) void free_slow(void *pointer)
+{
 	struct magazine *magazine;
 	size_t granules;
 
-	/* NULL too. */
-	if (unlikely(is_large(pointer))) {
-		free_large(pointer);
+	if (is_large(pointer)) {
+		if (pointer != NULL)
+			ma2_large_free(pointer);
 		return;
 	}
-	if (unlikely(is_bad(pointer)))
-		free_bad(pointer);
+	if (is_bad(pointer) || is_cached(pointer))
+		bad_pointer(pointer);
 	granules = tag_size(chunk_of(pointer), granule_of(pointer));
-	if (unlikely(granules > MAGAZINE_GRANULES_MAX)) {
-		free_slow(pointer, granules);
+	if (granules <= MAGAZINE_GRANULES_MAX) {
+		magazine = &ma2_cache->magazines[class_floor(granules)];
+		if (magazine->count < magazine->limit) {
+			magazine_push(magazine, pointer);
+			return;
+		}
+	}
+	free_under_lock(pointer, granules);
+}
+
+/* Blocks of 64 granules and more, whose size is not in the start bits. */
+static __attribute__((noinline)) void free_medium(void *pointer)
+{
+	size_t granules = tag_size(chunk_of(pointer), granule_of(pointer));
+	struct magazine *magazine;
+
+	if (unlikely(granules > MAGAZINE_GRANULES_MAX) || unlikely(is_linked(pointer))) {
+		free_slow(pointer);
 		return;
 	}
 	magazine = &ma2_cache->magazines[class_floor(granules)];
-	if (unlikely(magazine->head == block))
-		free_bad(pointer);
 	if (unlikely(magazine->count >= magazine->limit)) {
-		free_slow(pointer, granules);
+		free_slow(pointer);
 		return;
 	}
-	block->next = magazine->head;
-	set_head(magazine, block);
-	magazine->count++;
+	magazine_push(magazine, pointer);
+}
+
+void my_free_2_0(void *pointer)
+{
+	/* The granule, beyond all granules where the pointer is not at the start of one. */
+	uint32_t offset = (uint32_t)(uintptr_t)pointer & (CHUNK_SIZE - 1);
+	uint32_t granule = offset / GRANULE | offset << 28;
+	const struct tag_word *word;
+	struct magazine *magazine;
+	uint64_t ends;
+
+	/* NULL and large blocks too. */
+	if (unlikely(granule - CHUNK_FIRST >= CHUNK_END - CHUNK_FIRST)) {
+		free_slow(pointer);
+		return;
+	}
+	/* A bit where the next block starts. The lowest bit instead if no live block starts here: no size has a magazine then. */
+	word = &chunk_of(pointer)->tags[granule / 64];
+	ends = bits_from(tag_load(&word[0].start), tag_load(&word[1].start), granule % 64) ^ 1;
+	ends |= tag_load(&word[0].free) >> granule % 64 & 1;
+	if (unlikely(ends == 0)) {
+		free_medium(pointer);
+		return;
+	}
+	magazine = &ma2_cache->magazines[__builtin_ctzl(ends)];
+	if (unlikely(magazine->count >= magazine->limit) || unlikely(is_linked(pointer))) {
+		free_slow(pointer);
+		return;
+	}
+	magazine_push(magazine, pointer);
 }
 
 /* Is there a block for `size` bytes, which are too many for a batch, in a magazine? Otherwise memory that was never touched may do. */
@@ -254,7 +306,7 @@ void *my_realloc_2_0(void *pointer, size_t size)
 		size_t have;
 
 		if (is_bad(pointer))
-			free_bad(pointer);
+			bad_pointer(pointer);
 		have = tag_size(chunk_of(pointer), granule_of(pointer));
 		if (granules <= MAGAZINE_GRANULES_MAX)
 			granules = class_granules(class_ceil(granules));
@@ -328,7 +380,7 @@ size_t my_malloc_usable_size_2_0(void *pointer)
 	if (is_large(pointer))
 		return ma2_large_usable_size(pointer);
 	if (is_bad(pointer))
-		free_bad(pointer);
+		bad_pointer(pointer);
 	return tag_size(chunk_of(pointer), granule_of(pointer)) * GRANULE;
 }
 
@@ -353,7 +405,7 @@ int my_malloc_trim_2_0(size_t pad)
 	ma2_cache_drain(cache);
 	if (pad < CHUNK_SIZE)
 		ma2_heap_release_empty(&cache->heap);
-	if (ma2_heap_purge(&cache->heap, &pad))
+	if (ma2_heap_purge(&cache->heap, 0, &pad))
 		any = true;
 	if (pad < CHUNK_SIZE && ma2_span_release_all())
 		any = true;

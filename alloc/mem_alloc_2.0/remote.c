@@ -11,7 +11,7 @@ void ma2_remote_push(const struct batch *batch)
 	struct Block *head = atomic_load_explicit(&batch->chunk->remote, memory_order_relaxed);
 
 	do {
-		batch->tail->next = head;
+		link_block(batch->tail, head);
 	} while (!atomic_compare_exchange_weak_explicit(&batch->chunk->remote, &head, batch->head, memory_order_release,
 							memory_order_relaxed));
 	atomic_store_explicit(&owner->has_remote, true, memory_order_release);

@@ -45,12 +45,27 @@ static size_t cached_bytes(void)
 	return spans.bytes + spans.slack + spans.chunk_count * CHUNK_SIZE;
 }
 
+/* Bytes that are in use. */
+static size_t used_bytes(void)
+{
+	size_t cached = cached_bytes(), held = os_held();
+
+	return held > cached ? held - cached : 0;
+}
+
 static size_t bound(void)
 {
-	size_t cached = cached_bytes(), mapped = os_mapped();
-	size_t eighth = mapped > cached ? (mapped - cached) / 8 : 0;
+	size_t eighth = used_bytes() / 8;
 
 	return eighth > SPAN_BYTES_MIN ? eighth : SPAN_BYTES_MIN;
+}
+
+/* What may exceed the bound for a while. */
+static size_t excess_max(void)
+{
+	size_t half = used_bytes() / 2;
+
+	return half < SPAN_EXCESS_MAX ? half : SPAN_EXCESS_MAX;
 }
 
 static void insert(struct span *span, size_t size)
@@ -249,7 +264,7 @@ struct span *ma2_span_put(void *start, size_t size)
 	struct span *list;
 
 	insert_merged(start, size);
-	list = evict(bound() + SPAN_EXCESS_MAX, SIZE_MAX);
+	list = evict(bound() + excess_max(), SIZE_MAX);
 	if (cached_bytes() > bound())
 		atomic_store_explicit(&ma2_span_patience, SPAN_PATIENCE, memory_order_relaxed);
 	return list;

@@ -1,6 +1,7 @@
 #include "thread_cache.h"
 
 #include "central.h"
+#include "damage.h"
 #include "remote.h"
 #include "span.h"
 
@@ -51,6 +52,15 @@ static bool grow_limit(struct ThreadCache *cache, unsigned int cls)
 	return true;
 }
 
+static struct Block *next_in_list(const struct Block *block)
+{
+	struct Block *next = linked_next(block);
+
+	if (!is_link(next))
+		ma2_damaged(block, "was written to after it was freed");
+	return next;
+}
+
 static struct ThreadCache *owner_of(struct chunk *chunk)
 {
 	return atomic_load_explicit(&chunk->owner, memory_order_relaxed);
@@ -69,9 +79,9 @@ static void deliver(struct ThreadCache *cache, const struct batch *batch)
 		ma2_remote_push(batch);
 		return;
 	}
-	batch->tail->next = NULL;
+	link_block(batch->tail, NULL);
 	while (block != NULL) {
-		struct Block *next = block->next;
+		struct Block *next = next_in_list(block);
 
 		ma2_heap_free(&cache->heap, block);
 		block = next;
@@ -89,7 +99,7 @@ static void give_back(struct ThreadCache *cache, struct Block *list)
 		struct chunk *chunk = chunk_of(block);
 		size_t i;
 
-		list = block->next;
+		list = next_in_list(block);
 		if (owner_of(chunk) == cache) {
 			ma2_heap_free(&cache->heap, block);
 			continue;
@@ -97,7 +107,7 @@ static void give_back(struct ThreadCache *cache, struct Block *list)
 		for (i = 0; i < used && batches[i].chunk != chunk; i++)
 			;
 		if (i < used) {
-			block->next = batches[i].head;
+			link_block(block, batches[i].head);
 			batches[i].head = block;
 			continue;
 		}
@@ -149,7 +159,7 @@ static bool drain_all(struct ThreadCache *cache)
 
 		any = any || block != NULL;
 		while (block != NULL) {
-			struct Block *rest = block->next;
+			struct Block *rest = next_in_list(block);
 
 			ma2_heap_free(&cache->heap, block);
 			block = rest;
@@ -192,9 +202,9 @@ bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 		struct Block *last = from->head;
 
 		if (last != NULL) {
-			while (last->next != NULL)
-				last = last->next;
-			last->next = to->head;
+			while (linked_next(last) != NULL)
+				last = next_in_list(last);
+			link_block(last, to->head);
 			to->head = from->head;
 			to->count += from->count;
 		}
@@ -207,6 +217,18 @@ bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 	drain_all(cache);
 	bound_chunks(cache);
 	return true;
+}
+
+/*
+ * A peak that is over goes back to the OS while the program goes on. Blocks in magazines, which are anywhere in it, keep chunks from becoming free: they
+ * go home first.
+ */
+static void settle(struct ThreadCache *cache)
+{
+	if (__builtin_expect(!ma2_heap_is_idle(&cache->heap), 1))
+		return;
+	ma2_cache_flush(cache);
+	ma2_heap_give_back(&cache->heap);
 }
 
 /* When the heap has nothing that fits: looks wherever memory may come from, the OS last. */
@@ -235,14 +257,15 @@ static struct Block *pop(struct magazine *magazine)
 {
 	struct Block *block = magazine->head;
 
-	magazine->head = block->next;
+	magazine->head = next_in_list(block);
 	magazine->count--;
+	unlink_block(block);
 	return block;
 }
 
 static void push(struct magazine *magazine, struct Block *block)
 {
-	block->next = magazine->head;
+	link_block(block, magazine->head);
 	magazine->head = block;
 	magazine->count++;
 }
@@ -257,6 +280,7 @@ void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size)
 
 	ma2_span_tick();
 	ma2_cache_drain(cache);
+	settle(cache);
 	if (magazine->head != NULL)
 		return pop(magazine);
 	grow_limit(cache, cls);
@@ -286,6 +310,8 @@ void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size)
 
 		if (found != NULL)
 			result = ma2_heap_take(&cache->heap, found, 0, found->block.size / GRANULE, 1, &dirty);
+		if (result != NULL)
+			unlink_block(result);
 	}
 	return result;
 }
@@ -294,9 +320,11 @@ void *ma2_cache_carve(struct ThreadCache *cache, size_t size, size_t alignment, 
 {
 	size_t room = size + alignment - 1;
 	struct free_block *found;
+	struct Block *block;
 	size_t skip = 0;
 
 	ma2_cache_drain(cache);
+	settle(cache);
 	found = ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
 	if (found != NULL)
 		skip = -granule_of(found) & (alignment - 1);
@@ -309,7 +337,9 @@ void *ma2_cache_carve(struct ThreadCache *cache, size_t size, size_t alignment, 
 			return NULL;
 		skip = -granule_of(found) & (alignment - 1);
 	}
-	return ma2_heap_take(&cache->heap, found, skip, size, 1, dirty);
+	block = ma2_heap_take(&cache->heap, found, skip, size, 1, dirty);
+	unlink_block(block); /* an old link may be there */
+	return block;
 }
 
 /* As ma2_cache_overflow, for a magazine of one block: the new one takes the place of the old one. */
@@ -335,6 +365,7 @@ void ma2_cache_overflow(struct ThreadCache *cache, unsigned int cls, struct Bloc
 	struct magazine *magazine = &cache->magazines[cls];
 
 	ma2_span_tick();
+	settle(cache);
 	if (cls >= SINGLE_CLASS_FIRST) {
 		replace_single(cache, cls, block);
 		return;
@@ -345,9 +376,9 @@ void ma2_cache_overflow(struct ThreadCache *cache, unsigned int cls, struct Bloc
 		struct Block *rest;
 
 		for (uint32_t i = 1; i < magazine->limit / 2; i++)
-			last = last->next;
-		rest = last->next;
-		last->next = NULL;
+			last = next_in_list(last);
+		rest = next_in_list(last);
+		link_block(last, NULL);
 		magazine->count = magazine->limit / 2;
 		give_back(cache, rest);
 	}
@@ -359,4 +390,5 @@ void ma2_cache_return(struct ThreadCache *cache, struct Block *block)
 	struct batch batch = {chunk_of(block), block, block};
 
 	deliver(cache, &batch);
+	settle(cache);
 }

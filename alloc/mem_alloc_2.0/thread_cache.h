@@ -30,10 +30,49 @@
 
 /* Blocks of at least class_granules(cls) granules each, live as the tags of their chunks have it. */
 struct magazine {
-	struct Block *head; /* sizes unused */
+	struct Block *head; /* linked by link_block */
 	uint32_t count;
 	uint32_t limit; /* a free that finds this many goes the slow way. 0: never used so far */
 };
+
+/*
+ * Blocks in magazines, and on their way home, are linked by links that no pointer and hardly any data looks like, and have their own address in place
+ * of a size. So a block that is freed twice, or written to after it was freed, is known. A block that is handed out has no link any more.
+ */
+#define LINK_KEY ((uintptr_t)0x9d27 << 48)
+
+static inline void link_block(struct Block *block, struct Block *next)
+{
+	block->next = (struct Block *)((uintptr_t)next ^ LINK_KEY);
+	block->size = (uintptr_t)block;
+}
+
+/* What follows in the list. No pointer if the link is damaged. */
+static inline struct Block *linked_next(const struct Block *block)
+{
+	return (struct Block *)((uintptr_t)block->next ^ LINK_KEY);
+}
+
+static inline bool is_link(const struct Block *next)
+{
+	return (uintptr_t)next >> 48 == 0;
+}
+
+/* Is a block that should be live in such a list? */
+static inline bool is_linked(const struct Block *block)
+{
+	return is_link(linked_next(block));
+}
+
+static inline bool is_cached(const struct Block *block)
+{
+	return is_linked(block) && block->size == (uintptr_t)block;
+}
+
+static inline void unlink_block(struct Block *block)
+{
+	block->next = NULL;
+}
 
 enum cache_state {
 	CACHE_ACTIVE, /* a thread's, or lent for one call */

@@ -59,13 +59,13 @@ static bool for_cached(bool (*each)(const struct Block *block, size_t granules_m
 	for (struct ThreadCache *cache = all_caches(); cache != NULL; cache = cache->all_next) {
 		for (unsigned int cls = next_filled(cache, 0); cls < MAGAZINE_CLASSES;
 		     cls = next_filled(cache, cls + 1))
-			for (const struct Block *block = cache->magazines[cls].head; block != NULL; block = block->next)
+			for (const struct Block *block = cache->magazines[cls].head; block != NULL; block = linked_next(block))
 				if (!each(block, class_granules(cls), context))
 					return false;
 		for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; chunk = chunk->next) {
 			const struct Block *block = atomic_load_explicit(&chunk->remote, memory_order_acquire);
 
-			for (; block != NULL; block = block->next)
+			for (; block != NULL; block = linked_next(block))
 				if (!each(block, 1, context))
 					return false;
 		}
@@ -314,7 +314,7 @@ static bool check_magazines(const struct ThreadCache *cache, const struct report
 		const struct Block *block = magazine->head;
 		uint32_t left = magazine->count;
 
-		for (; block != NULL && left != 0; block = block->next)
+		for (; block != NULL && left != 0; block = linked_next(block))
 			left--;
 		if (block != NULL || left != 0)
 			return fault(report, magazine, "a magazine and its count differ");
