@@ -16,6 +16,7 @@
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 #define MAGAZINE_SIZE_MAX (MAGAZINE_GRANULES_MAX * GRANULE)
+#define ALIGNED_SEARCH_MAX 8 /* blocks of a magazine that are looked at for an alignment */
 
 /*
  * The stores to a magazine are in this order for a child process too, where a thread that is gone may have been between any two of them:
@@ -333,14 +334,46 @@ void *my_reallocarray_2_0(void *pointer, size_t count, size_t size)
 	return my_realloc_2_0(pointer, total);
 }
 
+/* Looks for a block that happens to be aligned among the first few in the magazine. */
+static struct Block *take_aligned(size_t alignment, size_t granules)
+{
+	struct magazine *magazine = &ma2_cache->magazines[class_ceil(granules)];
+	struct Block *previous = NULL, *block = magazine->head;
+
+	for (int left = ALIGNED_SEARCH_MAX; block != NULL && left > 0; left--) {
+		struct Block *next = linked_next(block);
+
+		if (unlikely(!is_link(next)))
+			return damaged_list(block);
+		if (((uintptr_t)block & (alignment - 1)) == 0) {
+			if (previous == NULL)
+				set_head(magazine, next);
+			else
+				link_block(previous, next);
+			magazine->count--;
+			unlink_block(block);
+			return block;
+		}
+		previous = block;
+		block = next;
+	}
+	return NULL;
+}
+
 static void *allocate_aligned(size_t alignment, size_t size)
 {
+	struct Block *block;
 	size_t dirty;
 
 	if (alignment <= GRANULE)
 		return my_malloc_2_0(size);
 	if (size > PTRDIFF_MAX)
 		return out_of_memory();
+	if (granules_of(size) <= BATCH_GRANULES_MAX) {
+		block = take_aligned(alignment, granules_of(size));
+		if (block != NULL)
+			return block;
+	}
 	return allocate_uncached(size, alignment, &dirty);
 }
 

@@ -7,12 +7,13 @@
 
 /*
  * A magazine starts with LIMIT_FIRST blocks and doubles at each miss and each overflow, up to what MAGAZINE_BYTES holds of its class, and as long as
- * all limits together stay within CACHE_BYTES. A flush of the whole cache starts anew.
+ * all limits together stay within CACHE_BYTES, and half of what is live in the heap, up to CACHE_BYTES_MAX. A flush of the whole cache starts anew.
  */
 #define LIMIT_FIRST 2
-#define LIMIT_MAX 128
-#define MAGAZINE_BYTES ((size_t)32 << 10)
-#define CACHE_BYTES ((size_t)512 << 10)
+#define LIMIT_MAX 1024
+#define MAGAZINE_BYTES ((size_t)128 << 10)
+#define CACHE_BYTES ((size_t)64 << 10)
+#define CACHE_BYTES_MAX ((size_t)4 << 20)
 
 /* The magazines of one block, for the sizes above BATCH_GRANULES_MAX, may hold as much; when a further one is used, all start anew. */
 #define SINGLE_BYTES ((size_t)1 << 20)
@@ -25,6 +26,13 @@
 #define FLUSH_CHUNKS_MIN 4
 
 #define BATCHES 8 /* chunks that a flush gathers blocks for at a time */
+
+static size_t cache_bytes_max(const struct ThreadCache *cache)
+{
+	size_t bytes = CACHE_BYTES + cache->heap.live * GRANULE / 2;
+
+	return bytes < CACHE_BYTES_MAX ? bytes : CACHE_BYTES_MAX;
+}
 
 static bool grow_limit(struct ThreadCache *cache, unsigned int cls)
 {
@@ -41,7 +49,7 @@ static bool grow_limit(struct ThreadCache *cache, unsigned int cls)
 		most = LIMIT_FIRST;
 	if (magazine->limit == 0)
 		limit = LIMIT_FIRST;
-	else if (cache->limit_bytes + magazine->limit * bytes > CACHE_BYTES)
+	else if (cache->limit_bytes + magazine->limit * bytes > cache_bytes_max(cache))
 		return false;
 	if (limit > most)
 		limit = most;
@@ -59,6 +67,23 @@ static struct Block *next_in_list(const struct Block *block)
 	if (!is_link(next))
 		ma2_damaged(block, "was written to after it was freed");
 	return next;
+}
+
+static struct Block *pop(struct magazine *magazine)
+{
+	struct Block *block = magazine->head;
+
+	magazine->head = next_in_list(block);
+	magazine->count--;
+	unlink_block(block);
+	return block;
+}
+
+static void push(struct magazine *magazine, struct Block *block)
+{
+	link_block(block, magazine->head);
+	magazine->head = block;
+	magazine->count++;
 }
 
 static struct ThreadCache *owner_of(struct chunk *chunk)
@@ -148,6 +173,22 @@ bool ma2_cache_flush(struct ThreadCache *cache)
 	return flush_from(cache, 1);
 }
 
+/* A block that another thread freed: the next of its size may be wanted soon. */
+static void come_home(struct ThreadCache *cache, struct Block *block)
+{
+	size_t granules = tag_size(chunk_of(block), granule_of(block));
+	struct magazine *magazine;
+
+	if (granules <= BATCH_GRANULES_MAX) {
+		magazine = &cache->magazines[class_floor(granules)];
+		if (magazine->count < magazine->limit) {
+			push(magazine, block);
+			return;
+		}
+	}
+	ma2_heap_free(&cache->heap, block);
+}
+
 static bool drain_all(struct ThreadCache *cache)
 {
 	struct chunk *chunk = cache->heap.chunks;
@@ -161,7 +202,7 @@ static bool drain_all(struct ThreadCache *cache)
 		while (block != NULL) {
 			struct Block *rest = next_in_list(block);
 
-			ma2_heap_free(&cache->heap, block);
+			come_home(cache, block);
 			block = rest;
 		}
 		chunk = next;
@@ -251,23 +292,6 @@ static struct free_block *find_more(struct ThreadCache *cache, size_t size)
 		return ma2_heap_find(&cache->heap, size, EFFORT_FULL);
 	ma2_heap_add_chunk(&cache->heap, chunk);
 	return ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
-}
-
-static struct Block *pop(struct magazine *magazine)
-{
-	struct Block *block = magazine->head;
-
-	magazine->head = next_in_list(block);
-	magazine->count--;
-	unlink_block(block);
-	return block;
-}
-
-static void push(struct magazine *magazine, struct Block *block)
-{
-	link_block(block, magazine->head);
-	magazine->head = block;
-	magazine->count++;
 }
 
 void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size)
