@@ -13,6 +13,7 @@
 #define LIMIT_MAX 1024
 #define MAGAZINE_BYTES ((size_t)128 << 10)
 #define CACHE_BYTES ((size_t)64 << 10)
+#define CACHE_BYTES_FOREIGN ((size_t)256 << 10)
 #define CACHE_BYTES_MAX ((size_t)4 << 20)
 
 /* The magazines of one block, for the sizes above BATCH_GRANULES_MAX, may hold as much; when a further one is used, all start anew. */
@@ -31,6 +32,9 @@ static size_t cache_bytes_max(const struct ThreadCache *cache)
 {
 	size_t bytes = CACHE_BYTES + cache->heap.live * GRANULE / 2;
 
+	/* A thread that only frees what others allocate needs batches of some size. */
+	if (cache->heap.chunk_count == 0)
+		bytes = CACHE_BYTES_FOREIGN;
 	return bytes < CACHE_BYTES_MAX ? bytes : CACHE_BYTES_MAX;
 }
 
