@@ -3,6 +3,30 @@
 #include "../os.h"
 #include "span.h"
 
+_Atomic uintptr_t ma2_map[MAP_SLOTS];
+_Atomic size_t ma2_map_missed;
+
+void ma2_map_add(const void *start)
+{
+	_Atomic uintptr_t *slot = &ma2_map[(uintptr_t)start / CHUNK_SIZE % MAP_SLOTS];
+	uintptr_t none = 0;
+
+	/* Whoever frees a block got it from whoever called this, which orders the two. */
+	if (!atomic_compare_exchange_strong_explicit(slot, &none, (uintptr_t)start, memory_order_relaxed,
+						     memory_order_relaxed))
+		atomic_fetch_add_explicit(&ma2_map_missed, 1, memory_order_relaxed);
+}
+
+void ma2_map_remove(const void *start)
+{
+	_Atomic uintptr_t *slot = &ma2_map[(uintptr_t)start / CHUNK_SIZE % MAP_SLOTS];
+
+	if (atomic_load_explicit(slot, memory_order_relaxed) == (uintptr_t)start)
+		atomic_store_explicit(slot, 0, memory_order_relaxed);
+	else
+		atomic_fetch_sub_explicit(&ma2_map_missed, 1, memory_order_relaxed);
+}
+
 static void set(_Atomic uint64_t *word, size_t bit)
 {
 	tag_store(word, tag_load(word) | (uint64_t)1 << bit);
@@ -90,6 +114,7 @@ struct chunk *ma2_chunk_map(struct ThreadCache *owner)
 			return NULL;
 		chunk->magic = CHUNK_MAGIC;
 		chunk->touched = CHUNK_FIRST;
+		ma2_map_add(chunk);
 	}
 	atomic_store_explicit(&chunk->owner, owner, memory_order_relaxed);
 	ma2_tag_free(chunk, CHUNK_FIRST, CHUNK_HEAP_GRANULES);

@@ -146,6 +146,32 @@ static inline size_t tag_size_before(const struct chunk *chunk, size_t last)
 	return bits_until(tag_load(&word[0].free), tag_load(&word[-1].free), bit) >> (63 - SIZE_BITS) & SIZE_MASK;
 }
 
+/*
+ * Where chunks and large blocks are: the start of each, or of the multiple of the chunk size that the block lies in, in a slot of a small table. So free
+ * knows a pointer to anywhere else before it looks there. Only one of two starts with the same slot is in it; while there are such, it answers for
+ * neither. Read on each free, written when chunks and large blocks come and go.
+ */
+#define MAP_SLOTS 2048
+
+extern _Atomic uintptr_t ma2_map[MAP_SLOTS];
+extern _Atomic size_t ma2_map_missed; /* starts that found their slot taken */
+
+static inline bool map_has(const void *pointer)
+{
+	uintptr_t slot = (uintptr_t)pointer / CHUNK_SIZE % MAP_SLOTS;
+
+	return atomic_load_explicit(&ma2_map[slot], memory_order_relaxed) == (uintptr_t)chunk_of(pointer);
+}
+
+/* May the pointer be in a chunk or a large block? False: it is in none. */
+static inline bool map_may_have(const void *pointer)
+{
+	return map_has(pointer) || atomic_load_explicit(&ma2_map_missed, memory_order_relaxed) != 0;
+}
+
+void ma2_map_add(const void *start);
+void ma2_map_remove(const void *start);
+
 /* Makes [granule, granule + size) one live block. The granule after it must begin a block already, or be CHUNK_END. */
 void ma2_tag_live(struct chunk *chunk, size_t granule, size_t size);
 

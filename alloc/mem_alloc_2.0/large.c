@@ -61,6 +61,7 @@ static void list(struct large *large)
 	if (first_large != NULL)
 		first_large->previous = large;
 	first_large = large;
+	ma2_map_add(chunk_of(large + 1));
 }
 
 /* Under the lock. */
@@ -75,6 +76,7 @@ static void unlist(struct large *large)
 	else
 		first_large = next;
 	large->seal = 0;
+	ma2_map_remove(chunk_of(large + 1));
 }
 
 /* The size of a mapping whose payload of `size` bytes begins at `offset`; both at most PTRDIFF_MAX. 0: too big for any address space. */

@@ -128,12 +128,16 @@ static inline bool is_bad(const void *pointer)
 /* A pointer into a chunk that is no block of the program's. */
 static __attribute__((noinline, cold, noreturn)) void bad_pointer(void *pointer)
 {
-	struct chunk *chunk = chunk_of(pointer);
-	size_t granule = granule_of(pointer);
-
-	if ((uintptr_t)pointer % GRANULE == 0 && tag_is_start(chunk, granule))
+	if (map_may_have(pointer) && !is_large(pointer) && (uintptr_t)pointer % GRANULE == 0 &&
+	    tag_is_start(chunk_of(pointer), granule_of(pointer)))
 		ma2_damaged(pointer, "is freed twice");
 	ma2_damaged(pointer, "is not a live block");
+}
+
+static void check_known(void *pointer)
+{
+	if (unlikely(!map_may_have(pointer)))
+		bad_pointer(pointer);
 }
 
 static void free_under_lock(struct Block *block, size_t granules)
@@ -171,9 +175,11 @@ static __attribute__((noinline)) void free_slow(void *pointer)
 	struct magazine *magazine;
 	size_t granules;
 
+	if (pointer == NULL)
+		return;
+	check_known(pointer);
 	if (is_large(pointer)) {
-		if (pointer != NULL)
-			ma2_large_free(pointer);
+		ma2_large_free(pointer);
 		return;
 	}
 	if (is_bad(pointer) || is_cached(pointer))
@@ -195,7 +201,7 @@ static __attribute__((noinline)) void free_medium(void *pointer)
 	size_t granules = tag_size(chunk_of(pointer), granule_of(pointer));
 	struct magazine *magazine;
 
-	if (unlikely(granules > MAGAZINE_GRANULES_MAX) || unlikely(is_linked(pointer))) {
+	if (unlikely(is_bad(pointer)) || unlikely(granules > MAGAZINE_GRANULES_MAX) || unlikely(is_linked(pointer))) {
 		free_slow(pointer);
 		return;
 	}
@@ -217,18 +223,21 @@ void my_free_2_0(void *pointer)
 	uint64_t ends;
 
 	/* NULL and large blocks too. */
-	if (unlikely(granule - CHUNK_FIRST >= CHUNK_END - CHUNK_FIRST)) {
+	if (unlikely(granule - CHUNK_FIRST >= CHUNK_END - CHUNK_FIRST) || unlikely(!map_has(pointer))) {
 		free_slow(pointer);
 		return;
 	}
-	/* A bit where the next block starts. The lowest bit instead if no live block starts here: no size has a magazine then. */
+	/*
+	 * A bit where the next block starts. The lowest bit instead if no live block starts here: no size has a magazine then. The bits for what is free
+	 * may have all others, as there are none inside a small live block.
+	 */
 	word = &chunk_of(pointer)->tags[granule / 64];
 	ends = bits_from(tag_load(&word[0].start), tag_load(&word[1].start), granule % 64) ^ 1;
-	ends |= tag_load(&word[0].free) >> granule % 64 & 1;
 	if (unlikely(ends == 0)) {
 		free_medium(pointer);
 		return;
 	}
+	ends |= tag_load(&word[0].free) >> granule % 64;
 	magazine = &ma2_cache->magazines[__builtin_ctzl(ends)];
 	if (unlikely(magazine->count >= magazine->limit) || unlikely(is_linked(pointer))) {
 		free_slow(pointer);
@@ -299,6 +308,7 @@ void *my_realloc_2_0(void *pointer, size_t size)
 	if (size > PTRDIFF_MAX)
 		return out_of_memory();
 	granules = granules_of(size);
+	check_known(pointer);
 	if (is_large(pointer)) {
 		if (granules > HEAP_GRANULES_MAX)
 			return ma2_large_resize(pointer, size);
@@ -306,7 +316,7 @@ void *my_realloc_2_0(void *pointer, size_t size)
 	} else {
 		size_t have;
 
-		if (is_bad(pointer))
+		if (is_bad(pointer) || is_cached(pointer))
 			bad_pointer(pointer);
 		have = tag_size(chunk_of(pointer), granule_of(pointer));
 		if (granules <= MAGAZINE_GRANULES_MAX)
@@ -410,6 +420,7 @@ size_t my_malloc_usable_size_2_0(void *pointer)
 {
 	if (pointer == NULL)
 		return 0;
+	check_known(pointer);
 	if (is_large(pointer))
 		return ma2_large_usable_size(pointer);
 	if (is_bad(pointer))

@@ -122,6 +122,19 @@ static struct span *push(struct span *list, struct span *span)
 	return span;
 }
 
+/* The first of the chunks, which is none any more. */
+static struct span *take_chunk_out(void)
+{
+	struct chunk *chunk = spans.chunks;
+	struct span *span = (struct span *)chunk;
+
+	spans.chunks = chunk->next;
+	spans.chunk_count--;
+	ma2_map_remove(chunk);
+	span->block.size = CHUNK_SIZE;
+	return span;
+}
+
 /* Takes out of the cache what exceeds `allowed` bytes, but not much more than `most` bytes. Chunks may have half of the bound. */
 static struct span *evict(size_t allowed, size_t most)
 {
@@ -132,13 +145,7 @@ static struct span *evict(size_t allowed, size_t most)
 	if (enough > allowed)
 		allowed = enough;
 	while (spans.chunk_count != 0 && (cached_bytes() > allowed || spans.chunk_count * CHUNK_SIZE > bound() / 2)) {
-		struct chunk *chunk = spans.chunks;
-		struct span *span = (struct span *)chunk;
-
-		spans.chunks = chunk->next;
-		spans.chunk_count--;
-		span->block.size = CHUNK_SIZE;
-		list = push(list, span);
+		list = push(list, take_chunk_out());
 	}
 	while (spans.oldest != NULL && (cached_bytes() > allowed || spans.count > SPAN_COUNT_MAX)) {
 		struct span *span = spans.oldest;
@@ -364,13 +371,7 @@ bool ma2_span_release_all(void)
 		list = push(list, span);
 	}
 	while (spans.chunks != NULL) {
-		struct chunk *chunk = spans.chunks;
-		struct span *span = (struct span *)chunk;
-
-		spans.chunks = chunk->next;
-		spans.chunk_count--;
-		span->block.size = CHUNK_SIZE;
-		list = push(list, span);
+		list = push(list, take_chunk_out());
 	}
 	atomic_store_explicit(&ma2_span_patience, 0, memory_order_relaxed);
 	ma2_span_unlock();
