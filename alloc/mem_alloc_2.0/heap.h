@@ -33,12 +33,12 @@ struct heap {
 	uint64_t occupied[(HEAP_CLASSES + 63) / 64]; /* a bit a bin */
 	struct chunk *chunks;
 	size_t chunk_count;
-	size_t live;   /* granules of live blocks */
-	size_t idle;   /* granules freed and not taken again since pages were last given back */
-	size_t purged; /* bytes of its free blocks that were given back */
+	size_t live;             /* granules of live blocks */
+	size_t idle;             /* granules freed and not taken again since pages were last given back */
+	size_t purged;           /* bytes of its free blocks that were given back */
 	size_t live_then, given; /* granules that were live, and that went, when pages were last given back */
 	unsigned int patience;   /* with the next time */
-	struct chunk *empty; /* the one chunk without a live block that is kept; binned as any other free block */
+	struct chunk *empty;     /* the one chunk without a live block that is kept; binned as any other free block */
 };
 
 /* How hard heap_find looks. */

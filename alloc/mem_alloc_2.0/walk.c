@@ -59,7 +59,8 @@ static bool for_cached(bool (*each)(const struct Block *block, size_t granules_m
 	for (struct ThreadCache *cache = all_caches(); cache != NULL; cache = cache->all_next) {
 		for (unsigned int cls = next_filled(cache, 0); cls < MAGAZINE_CLASSES;
 		     cls = next_filled(cache, cls + 1))
-			for (const struct Block *block = cache->magazines[cls].head; block != NULL; block = linked_next(block))
+			for (const struct Block *block = cache->magazines[cls].head; block != NULL;
+			     block = linked_next(block))
 				if (!each(block, class_granules(cls), context))
 					return false;
 		for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; chunk = chunk->next) {
