@@ -139,6 +139,24 @@ cJSON *cli_stacks_json(const char *executable, const struct run_record *record, 
 void cli_add_stacks(cJSON *result, const struct program *program, const struct run_record *record,
 		    const char *executable, const char *sanitizer_output);
 
+/*
+ * Runs the program that cli_run_once ran last once more and reads its history, with walks of the heap if asked for: event_log_close. False if a walk was
+ * the end of it.
+ */
+struct event_log;
+bool cli_run_logged(const char *runner, const char *allocator, bool walks, struct event_log *log,
+		    struct run_record *record);
+
+/* What a terminal has. */
+struct screen {
+	unsigned columns, rows; /* rows: for the last operations */
+	bool colour;
+};
+
+/* Runs a program and prints what happened for a person. `scheduled`: the runner is runner-sched. */
+void cli_show_run(FILE *file, const struct program *program, const char *allocator, const char *runner, bool scheduled,
+		  const struct screen *screen);
+
 /* Ends the process with status 3 if there is no gdb. */
 void cli_check_debugger(void);
 

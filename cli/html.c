@@ -22,10 +22,10 @@ __asm__(".pushsection .rodata\n"
 	".popsection\n");
 extern const char report_page[];
 
-/* Runs it once more with a log. False if a walk of the heap was the end of it. */
-static bool run_logged(const char *runner, const char *allocator, const char *folder, bool walks, struct event_log *log,
-		       struct run_record *record)
+bool cli_run_logged(const char *runner, const char *allocator, bool walks, struct event_log *log,
+		    struct run_record *record)
 {
+	const char *const folder = cli_temporary_folder();
 	char program[PATH_MAX], path[PATH_MAX];
 	const char *const argv[] = {runner, "--log", path, "--walks", walks ? "40" : "0", allocator, program, NULL};
 	const struct supervision supervision = {
@@ -180,9 +180,9 @@ void cli_write_html(const char *file_name, const struct program *program, const 
 	FILE *file;
 
 	cli_run_once(runner, !scheduled, allocator, program, 10, NULL, &record);
-	if (!run_logged(runner, allocator, cli_temporary_folder(), true, &log, &logged)) {
+	if (!cli_run_logged(runner, allocator, true, &log, &logged)) {
 		event_log_close(&log);
-		run_logged(runner, allocator, cli_temporary_folder(), false, &log, &logged);
+		cli_run_logged(runner, allocator, false, &log, &logged);
 	}
 	snprintf(temporary, sizeof temporary, "%s.tmp", path);
 	file = fopen(temporary, "w");

@@ -159,7 +159,8 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	}
 	fflush(stdout);
 	if (arguments->gdb && verdict != VERDICT_CLEAN)
-		cli_debug(runner, !arguments->quick && !scheduled, job->allocator, job->program, &result.record->verdict);
+		cli_debug(runner, !arguments->quick && !scheduled, job->allocator, job->program,
+			  &result.record->verdict);
 	json = report_json(job->file, job->variant, job->program, result.record);
 	cJSON_AddNumberToObject(json, "seconds", cli_now() - start);
 	if (verdict != VERDICT_CLEAN)
@@ -210,7 +211,8 @@ int cmd_replay(int argc, char **argv)
 		{"allocator", 'a', "NAME", 0, "Run on NAME, or on several (A,B), whatever the file says", 0},
 		{"expect", OPTION_EXPECT, NULL, 0,
 		 "Succeed if the verdict is the one that the file expects (clean if it says none)", 0},
-		{"gdb", OPTION_GDB, NULL, 0, "Stop at the failing operation in gdb, with the commands heap, block and ops", 0},
+		{"gdb", OPTION_GDB, NULL, 0,
+		 "Stop at the failing operation in gdb, with the commands heap, block and ops", 0},
 		{"quick", OPTION_QUICK, NULL, 0, "Leave out the checks that run the program again", 0},
 		{"repeat", OPTION_REPEAT, "N", 0, "Run each program N times", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
@@ -252,7 +254,8 @@ int cmd_replay(int argc, char **argv)
 		for (char *name = next_allocator(list, &state); name != NULL; name = next_allocator(NULL, &state))
 			cli_check_allocator(name, "--allocator");
 	}
-	if (arguments.gdb && (files != 1 || (arguments.allocators != NULL && strchr(arguments.allocators, ',') != NULL)))
+	if (arguments.gdb &&
+	    (files != 1 || (arguments.allocators != NULL && strchr(arguments.allocators, ',') != NULL)))
 		cli_die(STATUS_USAGE, "--gdb takes one file and one allocator");
 	if (arguments.gdb)
 		cli_check_debugger();

@@ -4,15 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "cli.h"
 
 struct arguments {
 	const char *output, *allocator;
-	bool bytes, html;
+	const char *to;
+	bool html, run;
 };
 
-enum { OPTION_HTML = 256 };
+enum { OPTION_HTML = 256, OPTION_RUN };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
@@ -25,13 +28,16 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	case OPTION_HTML:
 		arguments->html = true;
 		return 0;
+	case OPTION_RUN:
+		arguments->run = true;
+		return 0;
 	case 'o':
 		arguments->output = value;
 		return 0;
 	case 't':
 		if (strcmp(value, "bytes") != 0 && strcmp(value, "text") != 0)
 			cli_die(STATUS_USAGE, "--to %s: expected text or bytes", value);
-		arguments->bytes = strcmp(value, "bytes") == 0;
+		arguments->to = value;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -51,12 +57,45 @@ static bool write_bytes(const struct program *program, FILE *file)
 	return good;
 }
 
+static void find_runner(const struct program *program, const char *file, const struct arguments *arguments,
+			char *allocator, char *runner)
+{
+	cli_allocator_of(program, file, arguments->allocator, allocator, PROGRAM_SPEC_MAX);
+	cli_runner_path(allocator, cli_variant_of(program), runner, PATH_MAX);
+}
+
+/* The terminal's, or else what COLUMNS says by 24 rows. At least 80 columns: lines wrap then. */
+static struct screen find_screen(void)
+{
+	struct winsize size = {0};
+	struct screen screen = {
+		.columns = 80, .rows = 24, .colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL};
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+		screen.columns = size.ws_col;
+		screen.rows = size.ws_row;
+	} else if (getenv("COLUMNS") != NULL && atoi(getenv("COLUMNS")) > 0) {
+		screen.columns = (unsigned)atoi(getenv("COLUMNS"));
+	}
+	if (screen.columns < 80)
+		screen.columns = 80;
+	if (screen.columns > 400)
+		screen.columns = 400;
+	if (screen.rows < 12)
+		screen.rows = 12;
+	return screen;
+}
+
 int cmd_show(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{"to", 't', "FORMAT", 0, "text (the default) or bytes, as fuzzers take it", 0},
+		{"run", OPTION_RUN, NULL, 0,
+		 "Run it and show the last operations, and where it fails a map of the neighbourhood. On a terminal, "
+		 "the default of what is expected to fail",
+		 0},
 		{"html", OPTION_HTML, NULL, 0, "Run it and write a picture of its heap as one HTML page", 0},
-		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the file says (--html)", 0},
+		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the file says (--html, --run)", 0},
 		{"output", 'o', "FILE", 0, "Write to FILE", 0},
 		{0},
 	};
@@ -82,10 +121,19 @@ int cmd_show(int argc, char **argv)
 		if (arguments.output == NULL || strcmp(arguments.output, "-") == 0)
 			cli_die(STATUS_USAGE, "show --html needs -o FILE for the page");
 		cli_check_writable(arguments.output);
-		cli_allocator_of(&program, argv[first], arguments.allocator, allocator, sizeof allocator);
-		cli_runner_path(allocator, cli_variant_of(&program), runner, sizeof runner);
+		find_runner(&program, argv[first], &arguments, allocator, runner);
 		cli_write_html(argv[first], &program, allocator, runner, strcmp(cli_variant_of(&program), "sched") == 0,
 			       arguments.output);
+		program_destroy(&program);
+		return STATUS_CLEAN;
+	}
+	if (arguments.run || (isatty(STDOUT_FILENO) && arguments.to == NULL && arguments.output == NULL &&
+			      program.has_expect && program.expect != VERDICT_CLEAN)) {
+		const struct screen screen = find_screen();
+
+		find_runner(&program, argv[first], &arguments, allocator, runner);
+		cli_show_run(stdout, &program, allocator, runner, strcmp(cli_variant_of(&program), "sched") == 0,
+			     &screen);
 		program_destroy(&program);
 		return STATUS_CLEAN;
 	}
@@ -94,8 +142,9 @@ int cmd_show(int argc, char **argv)
 		if (file == NULL)
 			cli_die(STATUS_USAGE, "%s: cannot be written: %s", arguments.output, strerror(errno));
 	}
-	if (!(arguments.bytes ? write_bytes(&program, file) : program_print(&program, file)) || fflush(file) != 0 ||
-	    (file != stdout && fclose(file) != 0))
+	if (!(arguments.to != NULL && strcmp(arguments.to, "bytes") == 0 ? write_bytes(&program, file)
+									 : program_print(&program, file)) ||
+	    fflush(file) != 0 || (file != stdout && fclose(file) != 0))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s",
 			arguments.output != NULL ? arguments.output : "standard output", strerror(errno));
 	program_destroy(&program);
