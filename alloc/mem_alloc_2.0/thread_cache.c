@@ -258,6 +258,8 @@ bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 	orphan->limit_bytes = 0;
 	orphan->single_bytes = 0;
 	ma2_heap_move(&orphan->heap, &cache->heap, cache);
+	/* After the owners changed, before the drain: see ma2_remote_push. */
+	atomic_fetch_add_explicit(&orphan->moves, 1, memory_order_seq_cst);
 	ma2_central_put(orphan);
 	drain_all(cache);
 	bound_chunks(cache);
@@ -282,8 +284,7 @@ static struct free_block *find_more(struct ThreadCache *cache, size_t size)
 	struct free_block *found = NULL;
 	struct chunk *chunk;
 
-	/* All chunks: one that changed hands may have been told to its former owner. */
-	if (drain_all(cache))
+	if (ma2_cache_drain(cache))
 		found = ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);
 	while (found == NULL && ma2_cache_adopt(cache, NULL))
 		found = ma2_heap_find(&cache->heap, size, EFFORT_BOUNDED);

@@ -85,6 +85,7 @@ struct ThreadCache {
 	struct heap heap;
 	pthread_mutex_t lock;
 	_Atomic bool has_remote; /* some chunk may have blocks that others freed; set by them */
+	_Atomic uint32_t moves;  /* how often its chunks went to another cache */
 	bool bound;              /* the thread's end will be noticed */
 	bool count_stale;        /* the counts of the magazines may be wrong */
 	bool bounding;           /* the magazines are being flushed to let go of chunks */
