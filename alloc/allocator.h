@@ -66,6 +66,7 @@ struct contract {
 	enum contract_choice thread_safe;          /* NO: only ever called from one thread at a time */
 	enum contract_choice fork_safe;            /* NO: the child of a fork does not call it; fork is not exercised */
 	enum contract_choice null_sets_errno;      /* a request that cannot be met sets errno to ENOMEM */
+	enum contract_choice bounded; /* YES: has so much memory and no more; any request may be refused at any time */
 	enum contract_choice
 		whole_when_free; /* fixed arena: with all freed, as large a block can be had as at the start */
 	size_t alignment;        /* what malloc promises at most; 0: alignof(max_align_t), as C17 demands */

@@ -26,6 +26,7 @@ struct strategy {
 };
 extern const struct strategy cli_strategies[];
 
+int cmd_check(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_explore(int argc, char **argv);
 int cmd_export(int argc, char **argv);
@@ -47,16 +48,23 @@ __attribute__((noreturn, format(printf, 2, 3))) void cli_die(int status, const c
 void cli_install_path(const char *relative, char *path, size_t size);
 
 /*
- * A process that runs an allocator, such as runner-asan: of the installation or, where the allocator is named by the folder that
- * cmake/build_allocator.sh made for it, of that folder. Ends the process with status 3 if it is not there.
+ * A process that runs an allocator, such as stress-tsan: one of the installation, of the folder that
+ * cmake/build_allocator.sh made for it, or one that is linked with it on the spot. Ends the process with
+ * status 3 if there is none, and prepares the environment for it (target.h).
  */
 void cli_process_path(const char *allocator, const char *process, char *path, size_t size);
 
-/* The same, whether it is there or not. */
-void cli_find_process(const char *allocator, const char *process, char *path, size_t size);
-
 /* The process runner-VARIANT, or what the environment variable HEAPSTORM_RUNNER names: one that is linked with another build of the allocators. */
 void cli_runner_path(const char *allocator, const char *variant, char *path, size_t size);
+
+/*
+ * The variant in which a program is best seen to fail: sched for one with a schedule, else asan, or plain where the allocator is not compiled for
+ * it. `program` may be NULL.
+ */
+const char *cli_default_variant(const char *allocator, const struct program *program);
+
+/* What these processes are told for the allocator: its name, or a path. */
+const char *cli_process_argument(const char *allocator);
 
 /* Adds a word to a command line, quoted where a shell needs it. */
 void cli_add_quoted(char *words, size_t size, const char *word);
@@ -64,17 +72,12 @@ void cli_add_quoted(char *words, size_t size, const char *word);
 /* A word as a shell takes it; kept until the next call. */
 const char *cli_quoted(const char *word);
 
-/* True if the allocator is named by a folder. */
-bool cli_is_folder(const char *allocator);
 
 /* Ends the process with status 3 if the executable that wrote the record has another idea of it. */
 void cli_check_version(const char *executable, const struct run_record *record);
 
 /* The allocator that a program is for: `given` if not NULL, else what its `allocator` line names, else mem_alloc_2.0. Checked. */
 void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size);
-
-/* The runner in which a program is at home: what needs a schedule to fail in the scheduled one ("sched"), the rest under AddressSanitizer ("asan"). */
-const char *cli_variant_of(const struct program *program);
 
 /* Runs a program once in a process of its own and copies the record; its standard error goes to `output` unless NULL. */
 void cli_run_once(const char *runner, bool deep, const char *allocator, const struct program *program, double timeout,
@@ -101,14 +104,20 @@ double cli_now(void);
  */
 const char *cli_program_path(const char *path);
 
+/* Whether a path is that of a program or recording rather than of an allocator: no folder without a program.heap, no source, no library. */
+bool cli_is_program(const char *path);
+
 /* Loads a program or ends the process with status 2 and the line that says what is wrong with it. */
 void cli_load(const char *path, struct program *program, enum program_format *format);
 
 /*
- * Ends the process with status 2 if there is no allocator of that name. `where` is what gave it: an option, a file, a verb. A name with a slash is the
- * folder of an allocator built for heapstorm (cmake/build_allocator.sh). Returns the name, or the folder's absolute path, which stays.
+ * Ends the process with status 2 if there is no such allocator: a name, or sources and options in one text (target.h). `where` is what gave it: an
+ * option, a file, a verb. Returns it with absolute paths, as programs name it; stays.
  */
 const char *cli_check_allocator(const char *name, const char *where);
+
+/* The same for one of those that are always there. */
+void cli_check_built_in(const char *name, const char *where);
 
 /* Creates a folder and those above it. Ends the process with status 2 if that cannot be. */
 void cli_make_folder(const char *path);

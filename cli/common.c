@@ -14,7 +14,7 @@
 
 #include "cli.h"
 #include "report.h"
-#include "subject.h"
+#include "target.h"
 
 volatile bool cli_interrupted;
 
@@ -85,27 +85,14 @@ const char *cli_quoted(const char *word)
 	return words;
 }
 
-bool cli_is_folder(const char *allocator)
-{
-	return strchr(allocator, '/') != NULL;
-}
-
-void cli_find_process(const char *allocator, const char *process, char *path, size_t size)
-{
-	char relative[64];
-
-	snprintf(relative, sizeof relative, "libexec/heapstorm/%s", process);
-	if (cli_is_folder(allocator))
-		snprintf(path, size, "%s/%s", allocator, process);
-	else
-		cli_install_path(relative, path, size);
-}
-
 void cli_process_path(const char *allocator, const char *process, char *path, size_t size)
 {
-	cli_find_process(allocator, process, path, size);
-	if (access(path, X_OK) != 0)
-		cli_die(STATUS_ENVIRONMENT, "%s: %s", path, strerror(errno));
+	struct cli_target *const target = cli_target(allocator, process);
+	char why[1024];
+
+	cli_target_use(target);
+	if (!cli_target_process(target, process, path, size, why, sizeof why))
+		cli_die(STATUS_ENVIRONMENT, "%s on %s: %s", process, target->name, why);
 }
 
 void cli_check_version(const char *executable, const struct run_record *record)
@@ -116,40 +103,33 @@ void cli_check_version(const char *executable, const struct run_record *record)
 
 void cli_runner_path(const char *allocator, const char *variant, char *path, size_t size)
 {
-	const char *const given = getenv("HEAPSTORM_RUNNER");
 	char process[32];
 
-	if (given != NULL && given[0] != '\0') {
-		snprintf(path, size, "%s", given);
-		if (access(path, X_OK) != 0)
-			cli_die(STATUS_ENVIRONMENT, "%s: %s", path, strerror(errno));
-		return;
-	}
 	snprintf(process, sizeof process, "runner-%s", variant);
 	cli_process_path(allocator, process, path, size);
 }
 
-void cli_allocator_of(const struct program *program, const char *file, const char *given, char *result, size_t size)
+const char *cli_default_variant(const char *allocator, const struct program *program)
 {
-	char name[PATH_MAX];
-
-	if (given != NULL)
-		snprintf(name, sizeof name, "%s", given);
-	else if (program->allocator[0] == '/') /* a folder, whatever its name has in it */
-		snprintf(name, sizeof name, "%s", program->allocator);
-	else if (program->allocator[0] != '\0')
-		snprintf(name, sizeof name, "%.*s", (int)strcspn(program->allocator, " "), program->allocator);
-	else
-		snprintf(name, sizeof name, "mem_alloc_2.0");
-	snprintf(result, size, "%s", cli_check_allocator(name, given != NULL ? "--allocator" : file));
+	if (program != NULL &&
+	    (program->preemption_count > 0 ||
+	     (program->has_expect && (program->expect == VERDICT_RACE || program->expect == VERDICT_DEADLOCK))))
+		return "sched";
+	return cli_target_has_variant(cli_target(allocator, "allocator"), "asan") ? "asan" : "plain";
 }
 
-const char *cli_variant_of(const struct program *program)
+const char *cli_process_argument(const char *allocator)
 {
-	return program->preemption_count > 0 || (program->has_expect && (program->expect == VERDICT_RACE ||
-									 program->expect == VERDICT_DEADLOCK))
-		       ? "sched"
-		       : "asan";
+	return cli_target(allocator, "allocator")->argument;
+}
+
+void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size)
+{
+	const char *allocator = given != NULL                    ? given
+				: program->allocator[0] != '\0' ? program->allocator
+								: "mem_alloc_2.0";
+
+	snprintf(name, size, "%s", cli_check_allocator(allocator, given != NULL ? "--allocator" : file));
 }
 
 double cli_seconds(const char *text, const char *option)
@@ -262,21 +242,15 @@ void cli_make_folder(const char *path)
 
 const char *cli_check_allocator(const char *name, const char *where)
 {
-	if (cli_is_folder(name)) {
-		char path[PATH_MAX];
-		char *const absolute = realpath(name, NULL);
+	return cli_target(name, where)->spec;
+}
 
-		if (absolute == NULL)
-			cli_die(STATUS_USAGE, "%s: %s: %s", where, name, strerror(errno));
-		if ((size_t)snprintf(path, sizeof path, "%s/runner-plain", absolute) >= PROGRAM_SPEC_MAX ||
-		    access(path, X_OK) != 0)
-			cli_die(STATUS_USAGE, "%s: %s is no folder of an allocator built for heapstorm", where, name);
-		return absolute;
-	}
-	for (size_t i = 0; heapstorm_adapters[i] != NULL; i++)
-		if (strcmp(name, heapstorm_adapters[i]->allocator->name) == 0)
-			return name;
-	cli_die(STATUS_USAGE, "%s: no allocator is called '%s': see heapstorm list", where, name);
+void cli_check_built_in(const char *name, const char *where)
+{
+	const enum target_kind kind = cli_target(name, where)->kind;
+
+	if (kind != TARGET_BUILT_IN && kind != TARGET_LIBC)
+		cli_die(STATUS_USAGE, "%s: %s is not built in, and has a run of its own", where, name);
 }
 
 static char temporary_folder[PATH_MAX];
@@ -343,6 +317,18 @@ void cli_move_fields(cJSON *to, cJSON *from)
 		free(name);
 	}
 	cJSON_Delete(from);
+}
+
+bool cli_is_program(const char *path)
+{
+	struct stat status;
+	char program[PATH_MAX];
+
+	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+		snprintf(program, sizeof program, "%s/program.heap", path);
+		return access(program, F_OK) == 0;
+	}
+	return !cli_target_is_file(path);
 }
 
 const char *cli_program_path(const char *path)

@@ -47,7 +47,7 @@ void cli_debug(const char *runner, bool deep, const char *allocator, const struc
 	argv[argc++] = stop;
 	if (deep)
 		argv[argc++] = "--deep";
-	argv[argc++] = (char *)allocator;
+	argv[argc++] = (char *)cli_process_argument(allocator);
 	argv[argc++] = path;
 	fflush(stdout);
 	child = fork();

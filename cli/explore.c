@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -143,7 +142,7 @@ static void run(const struct arguments *arguments, const char *allocator, const 
 			(char *)arguments->scenario,
 			"--threads",
 			(char *)arguments->threads,
-			(char *)allocator,
+			(char *)cli_process_argument(allocator),
 			(char *)file,
 			NULL};
 	double start = cli_now();
@@ -290,16 +289,6 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	return verdict;
 }
 
-/* A folder, but none of a failure. */
-static bool is_allocator_folder(const char *path)
-{
-	char program[PATH_MAX];
-	struct stat status;
-
-	snprintf(program, sizeof program, "%s/program.heap", path);
-	return stat(path, &status) == 0 && S_ISDIR(status.st_mode) && access(program, F_OK) != 0;
-}
-
 int cmd_explore(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -348,9 +337,8 @@ int cmd_explore(int argc, char **argv)
 		arguments.bound = BOUND_DEFAULT;
 	if (arguments.runs == NULL)
 		arguments.runs = is_bounded(&arguments) ? "18446744073709551615" : "10000";
-	/* One word that is no file, and no folder of a failure, names an allocator. */
-	if (files == 1 && arguments.allocator == NULL &&
-	    (access(argv[first], F_OK) != 0 || is_allocator_folder(argv[first]))) {
+	/* One word that is no file names an allocator. */
+	if (files == 1 && arguments.allocator == NULL && (access(argv[first], F_OK) != 0 || !cli_is_program(argv[first]))) {
 		arguments.allocator = argv[first];
 		files = 0;
 	}

@@ -364,7 +364,7 @@ int cmd_export(int argc, char **argv)
 	if (!export_find_allocator(name, arguments.with, &allocator))
 		cli_die(STATUS_ENVIRONMENT,
 			"neither the sources of %s nor its library are there: name them with --with", name);
-	cli_runner_path(name, "asan", runner, sizeof runner);
+	cli_runner_path(name, cli_default_variant(name, NULL), runner, sizeof runner);
 	cli_run_once(runner, true, name, &program, arguments.shared.timeout, NULL, &record);
 	if (record.verdict.kind == VERDICT_CLEAN)
 		cli_die(STATUS_FOUND, "%s does not fail on %s: nothing to export", argv[first], name);

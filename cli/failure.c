@@ -181,12 +181,12 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 {
 	struct program small;
 	struct shrink_runner runner = {.runner = runner_path,
-				       .allocator = failure->allocator,
+				       .allocator = cli_process_argument(failure->allocator),
 				       .folder = cli_temporary_folder(),
 				       .timeout_seconds = RUN_SECONDS,
 				       .scheduled = is_scheduled(failure),
 				       .interrupted = &cli_interrupted};
-	struct shrink_oracle oracle = {.seconds = SHRINK_SECONDS};
+	struct shrink_oracle oracle = {.seconds = failure->shrink_seconds > 0 ? failure->shrink_seconds : SHRINK_SECONDS};
 	struct shrink_figures figures = {0};
 	enum verdict_kind kind;
 
@@ -261,24 +261,18 @@ static bool run_again(struct failure *failure, const char *runner, struct outcom
 
 static void complete_folder(struct failure *failure, const char *folder, struct outcome *outcome)
 {
-	char path[PATH_MAX], runner[PATH_MAX], process[32];
-	const char *const given = getenv("HEAPSTORM_RUNNER");
+	char path[PATH_MAX], runner[PATH_MAX];
 	const char *reason = "";
 	struct program found;
 
 	outcome->operations_before = program_op_count(failure->program);
-	snprintf(process, sizeof process, "runner-%s", failure->runner != NULL ? failure->runner : "asan");
 	/* A schedule is for the executable that made it. */
-	if (is_scheduled(failure))
-		snprintf(runner, sizeof runner, "%s", failure->executable);
-	else if (given != NULL && given[0] != '\0')
-		snprintf(runner, sizeof runner, "%s", given);
-	else
-		cli_find_process(failure->allocator, process, runner, sizeof runner);
 	if (failure->runner == NULL)
 		reason = "the order of its threads is not known";
-	else if (access(runner, X_OK) != 0)
-		reason = "no process to run it in";
+	else if (is_scheduled(failure))
+		snprintf(runner, sizeof runner, "%s", failure->executable);
+	else
+		cli_runner_path(failure->allocator, failure->runner, runner, sizeof runner);
 	if (reason[0] != '\0') {
 		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "%s", reason);
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "%s", reason);

@@ -24,6 +24,7 @@ struct failure {
 	const char *variant;          /* in which it ran */
 	const char *
 		runner; /* variant of the runner in which the program fails the same way each time; NULL: not known to fail in any */
+	double shrink_seconds;                /* to make it smaller; 0: 10 */
 	const cJSON *details; /* more fields for failure.json; may be NULL */
 	/* Filled in by failure_keep. */
 	char folder[512];                     /* in which it is kept */

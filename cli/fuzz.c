@@ -13,6 +13,7 @@
 #include "cli.h"
 #include "failure.h"
 #include "output.h"
+#include "process.h"
 #include "report.h"
 #include "supervisor.h"
 
@@ -139,8 +140,7 @@ static void print_progress(const struct run_record *record, void *context)
 	fflush(stdout);
 }
 
-/* Turns the programs of a folder into inputs for the fuzzer. */
-static size_t encode_seeds(const char *from, const char *to)
+size_t cli_encode_seeds(const char *from, const char *to)
 {
 	struct program program;
 	struct dirent *entry;
@@ -187,38 +187,79 @@ static void print_table(const struct run_record *record, const struct engine_sta
 	report_checks(stdout, record);
 }
 
-/* Installed, the target is no command of its own. */
-static void find_target(const char *allocator, const char *name, char *path, size_t size)
+void cli_fuzz_process(const struct cli_fuzz *fuzz, struct supervised *result)
 {
-	char relative[64];
+	char artifacts[PATH_MAX], budget[48], timeout[48], seed[48], runs[48];
+	char *argv[16];
+	int argc = 0;
+	const struct supervision supervision = {
+		.argv = argv,
+		.output = fuzz->log,
+		.timeout_seconds = fuzz->timeout,
+		.budget_seconds = fuzz->budget > 0 ? fuzz->budget + 10 : 0, /* libFuzzer ends by itself before */
+		.interrupted = &cli_interrupted,
+		.progress = fuzz->progress,
+		.context = fuzz->context,
+	};
 
-	if (allocator != NULL && cli_is_folder(allocator)) {
-		cli_process_path(allocator, name, path, size);
-		return;
+	snprintf(artifacts, sizeof artifacts, "-artifact_prefix=%s/", cli_temporary_folder());
+	snprintf(budget, sizeof budget, "-max_total_time=%.0f", fuzz->budget < 1 ? 1 : fuzz->budget);
+	snprintf(timeout, sizeof timeout, "-timeout=%.0f", fuzz->timeout * 10); /* the supervisor is quicker */
+	argv[argc++] = (char *)fuzz->target;
+	argv[argc++] = "-print_final_stats=1";
+	argv[argc++] = "-max_len=4096";
+	argv[argc++] = "-len_control=20";
+	argv[argc++] = "-rss_limit_mb=8192";
+	argv[argc++] = artifacts;
+	argv[argc++] = timeout;
+	if (fuzz->budget > 0)
+		argv[argc++] = budget;
+	if (fuzz->random_seed != NULL) {
+		snprintf(seed, sizeof seed, "-seed=%s", fuzz->random_seed);
+		argv[argc++] = seed;
 	}
-	snprintf(relative, sizeof relative, "libexec/heapstorm/%s", name);
-	cli_install_path(relative, path, size);
-	if (access(path, X_OK) != 0) {
-		snprintf(relative, sizeof relative, "bin/%s", name);
-		cli_install_path(relative, path, size);
+	if (fuzz->max_runs != NULL) {
+		snprintf(runs, sizeof runs, "-runs=%s", fuzz->max_runs);
+		argv[argc++] = runs;
 	}
+	cli_make_folder(fuzz->corpus);
+	argv[argc++] = (char *)fuzz->corpus;
+	if (fuzz->seeds != NULL)
+		argv[argc++] = (char *)fuzz->seeds;
+	argv[argc] = NULL;
+	if (fuzz->allocators != NULL)
+		setenv("HEAPSTORM_ALLOCATORS", fuzz->allocators, 1);
+	fflush(stdout);
+	if (!supervise(&supervision, result))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", fuzz->target, strerror(errno));
+	if (result->record->magic != RUN_RECORD_MAGIC) {
+		fprintf(stderr, "heapstorm: %s did not start:\n", fuzz->target);
+		FILE *const text = fopen(fuzz->log, "r");
+
+		for (int c; text != NULL && (c = fgetc(text)) != EOF;)
+			fputc(c, stderr);
+		exit(STATUS_ENVIRONMENT);
+	}
+}
+
+/* Whether it is no list of names; those with a comma in a path are found by their blank or slash. */
+static bool is_one(const char *allocator)
+{
+	return allocator != NULL && (strchr(allocator, ',') == NULL || strpbrk(allocator, " /") != NULL);
 }
 
 static enum verdict_kind run(const struct arguments *arguments, const char *allocator)
 {
-	char target[PATH_MAX], work[PATH_MAX - 64], log[PATH_MAX], artifacts[PATH_MAX], budget[48], timeout[48],
-		seed[48], runs[48];
-	char corpus[PATH_MAX], seeds[PATH_MAX];
-	char *argv[16];
-	int argc = 0;
+	char target[PATH_MAX], log[PATH_MAX], corpus[PATH_MAX], seeds[PATH_MAX];
 	struct engine_status status = {.log = log, .start = cli_now(), .coverage = "-", .corpus = "-"};
-	const struct supervision supervision = {
-		.argv = argv,
-		.output = log,
-		.timeout_seconds = arguments->shared.timeout,
-		.budget_seconds =
-			arguments->budget > 0 ? arguments->budget + 10 : 0, /* libFuzzer ends by itself before */
-		.interrupted = &cli_interrupted,
+	struct cli_fuzz fuzz = {
+		.target = target,
+		.corpus = arguments->corpus != NULL ? arguments->corpus : corpus,
+		.log = log,
+		.random_seed = arguments->random_seed,
+		.max_runs = arguments->max_runs,
+		.budget = arguments->budget,
+		.timeout = arguments->shared.timeout,
 		.progress = print_progress,
 		.context = &status,
 	};
@@ -229,61 +270,25 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	struct failure failure;
 	double seconds;
 
+	/* Several names are those of the executable; what is compiled on the spot has one of its own. */
 	if (arguments->target != NULL)
 		snprintf(target, sizeof target, "%s", arguments->target);
 	else
-		find_target(allocator, arguments->threads ? "fuzz_threads" : "fuzz_sequence", target, sizeof target);
-	snprintf(work, sizeof work, "%s", cli_temporary_folder());
-	snprintf(log, sizeof log, "%s/log", work);
-	snprintf(artifacts, sizeof artifacts, "-artifact_prefix=%s/", work);
-	snprintf(budget, sizeof budget, "-max_total_time=%.0f", arguments->budget < 1 ? 1 : arguments->budget);
-	snprintf(timeout, sizeof timeout, "-timeout=%.0f",
-		 arguments->shared.timeout * 10); /* the supervisor is quicker */
-	argv[argc++] = target;
-	argv[argc++] = "-print_final_stats=1";
-	argv[argc++] = "-max_len=4096";
-	argv[argc++] = "-len_control=20";
-	argv[argc++] = "-rss_limit_mb=8192";
-	argv[argc++] = artifacts;
-	argv[argc++] = timeout;
-	if (arguments->budget > 0)
-		argv[argc++] = budget;
-	if (arguments->random_seed != NULL) {
-		snprintf(seed, sizeof seed, "-seed=%s", arguments->random_seed);
-		argv[argc++] = seed;
-	}
-	if (arguments->max_runs != NULL) {
-		snprintf(runs, sizeof runs, "-runs=%s", arguments->max_runs);
-		argv[argc++] = runs;
-	}
-	snprintf(corpus, sizeof corpus, "%s", arguments->corpus != NULL ? arguments->corpus : work);
-	if (arguments->corpus == NULL)
-		strcat(corpus, "/corpus");
-	cli_make_folder(corpus);
-	argv[argc++] = corpus;
+		cli_process_path(is_one(allocator) ? allocator : "mem_alloc_2.0",
+				 arguments->threads ? "fuzz_threads" : "fuzz_sequence", target, sizeof target);
+	fuzz.allocators = is_one(allocator) ? cli_process_argument(allocator) : allocator;
+	snprintf(log, sizeof log, "%s/log", cli_temporary_folder());
+	snprintf(corpus, sizeof corpus, "%s/corpus", cli_temporary_folder());
 	if (arguments->seeds != NULL) {
-		snprintf(seeds, sizeof seeds, "%s/seeds", work);
+		snprintf(seeds, sizeof seeds, "%s/seeds", cli_temporary_folder());
 		cli_make_folder(seeds);
-		printf("%zu seeds from %s\n", encode_seeds(arguments->seeds, seeds), arguments->seeds);
-		argv[argc++] = seeds;
+		printf("%zu seeds from %s\n", cli_encode_seeds(arguments->seeds, seeds), arguments->seeds);
+		fuzz.seeds = seeds;
 	}
-	argv[argc] = NULL;
-	if (allocator != NULL && !cli_is_folder(allocator))
-		setenv("HEAPSTORM_ALLOCATORS", allocator, 1);
-	fflush(stdout);
-	if (!supervise(&supervision, &result))
-		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", target, strerror(errno));
+	cli_fuzz_process(&fuzz, &result);
 	cli_check_version(target, result.record);
 	seconds = cli_now() - status.start;
 	read_status(&status);
-	if (result.record->magic != RUN_RECORD_MAGIC) {
-		fprintf(stderr, "heapstorm: %s did not start:\n", target);
-		FILE *const text = fopen(log, "r");
-
-		for (int c; text != NULL && (c = fgetc(text)) != EOF;)
-			fputc(c, stderr);
-		exit(STATUS_ENVIRONMENT);
-	}
 	verdict = result.record->verdict.kind;
 	if (verdict == VERDICT_CLEAN && WIFEXITED(result.status) && WEXITSTATUS(result.status) != 0 && !result.stopped)
 		cli_die(STATUS_ENVIRONMENT,
@@ -300,9 +305,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	if (verdict != VERDICT_CLEAN) {
 		failure = (struct failure){.program = &program,
 					   .record = result.record,
-					   .allocator = allocator != NULL && cli_is_folder(allocator)
-								? allocator
-								: result.record->allocator,
+					   .allocator = is_one(allocator) ? allocator : result.record->allocator,
 					   .out = arguments->out,
 					   .input = result.record->input,
 					   .input_size = result.record->input_size,
@@ -328,21 +331,21 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 	return verdict;
 }
 
-/* Names separated by commas, of which there may be only one, or a folder. */
+/* One allocator of any kind, or several built-in ones separated by commas where there may be more than one. */
 static const char *check_allocators(const char *names, bool one)
 {
-	char list[256], *state = NULL;
+	char list[PROGRAM_SPEC_MAX], *state = NULL;
 
-	if (cli_is_folder(names))
-		return cli_check_allocator(names, "fuzz");
 	if (names[strspn(names, ",")] == '\0' || strlen(names) >= sizeof list)
 		cli_die(STATUS_USAGE, "'%s': expected names of allocators separated by commas: see heapstorm list",
 			names);
+	if (is_one(names))
+		return cli_check_allocator(names, "fuzz");
+	if (one)
+		cli_die(STATUS_USAGE, "fuzz --threads takes one allocator, not '%s'", names);
 	snprintf(list, sizeof list, "%s", names);
 	for (char *name = strtok_r(list, ",", &state); name != NULL; name = strtok_r(NULL, ",", &state))
-		cli_check_allocator(name, "fuzz");
-	if (one && strchr(names, ',') != NULL)
-		cli_die(STATUS_USAGE, "fuzz --threads takes one allocator, not '%s'", names);
+		cli_check_built_in(name, "fuzz");
 	return names;
 }
 

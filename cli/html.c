@@ -27,7 +27,7 @@ bool cli_run_logged(const char *runner, const char *allocator, bool walks, struc
 {
 	const char *const folder = cli_temporary_folder();
 	char program[PATH_MAX], path[PATH_MAX];
-	const char *const argv[] = {runner, "--log", path, "--walks", walks ? "40" : "0", allocator, program, NULL};
+	const char *const argv[] = {runner, "--log", path, "--walks", walks ? "40" : "0", cli_process_argument(allocator), program, NULL};
 	const struct supervision supervision = {
 		.argv = (char *const *)argv, .timeout_seconds = 10, .interrupted = &cli_interrupted};
 	struct supervised result;

@@ -11,6 +11,7 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } verbs[] = {
+	{"check", cmd_check, "examine any allocator in a minute"},
 	{"fuzz", cmd_fuzz, "search for bugs, guided by coverage"},
 	{"stress", cmd_stress, "random threads at full speed"},
 	{"explore", cmd_explore, "search the schedules of programs with threads"},

@@ -73,7 +73,7 @@ void cli_run_once(const char *runner, bool deep, const char *allocator, const st
 	argv[argc++] = runner;
 	if (deep)
 		argv[argc++] = "--deep";
-	argv[argc++] = allocator;
+	argv[argc++] = cli_process_argument(allocator);
 	argv[argc++] = path;
 	argv[argc] = NULL;
 	const struct supervision supervision = {
@@ -131,7 +131,7 @@ int cmd_minimize(int argc, char **argv)
 	cli_load(argv[first], &program, &format);
 	cli_allocator_of(&program, argv[first], arguments.allocator, allocator, sizeof allocator);
 	if (arguments.variant == NULL)
-		arguments.variant = cli_variant_of(&program);
+		arguments.variant = cli_default_variant(allocator, &program);
 	cli_runner_path(allocator, arguments.variant, runner_path, sizeof runner_path);
 	cli_catch_interrupts();
 	/* Crashes are told apart by what they are; their stacks are not looked at, and naming them takes most of the time. */
@@ -142,7 +142,7 @@ int cmd_minimize(int argc, char **argv)
 	before_preemptions = program.preemption_count;
 
 	struct shrink_runner runner = {.runner = runner_path,
-				       .allocator = allocator,
+				       .allocator = cli_process_argument(allocator),
 				       .folder = cli_temporary_folder(),
 				       .timeout_seconds = arguments.shared.timeout,
 				       .scheduled = strcmp(arguments.variant, "sched") == 0,
@@ -175,9 +175,7 @@ int cmd_minimize(int argc, char **argv)
 	if (record.verdict.kind != verdict)
 		cli_die(STATUS_FOUND, "the small program ends as %s, not as %s: nothing was written",
 			verdict_name(record.verdict.kind), verdict_name(verdict));
-	if (!report_write_program(arguments.output, &program, &record,
-				  program.allocator[0] != '\0' && arguments.allocator == NULL ? program.allocator
-											      : allocator))
+	if (!report_write_program(arguments.output, &program, &record, allocator))
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", arguments.output, strerror(errno));
 	report_print(stdout, &program, &record, output);
 	printf("%zu operations of %zu, threads %zu of %zu, %zu faults, preemptions %zu of %zu; %zu programs in %zu "
@@ -204,7 +202,7 @@ int cmd_minimize(int argc, char **argv)
 	printf("written:   %s\n", arguments.output);
 	program.expect = verdict;
 	program.has_expect = true;
-	if (strcmp(arguments.variant, cli_variant_of(&program)) != 0)
+	if (strcmp(arguments.variant, cli_default_variant(allocator, &program)) != 0)
 		printf("again:     heapstorm replay %s --variant %s\n", arguments.output, arguments.variant);
 	program_destroy(&program);
 	return STATUS_CLEAN;

@@ -81,10 +81,10 @@ static void show_progress(const struct run_record *record, void *context)
 		job->allocator, record->operations, job->operations);
 }
 
-/* Takes the names of a list one by one, as strtok_r. A path is one name, whatever is in it. */
+/* Takes the names of a list one by one, as strtok_r. What has a blank or begins with a path is one, whatever else is in it. */
 static char *next_allocator(char *list, char **state)
 {
-	if (list != NULL && list[0] == '/') {
+	if (list != NULL && (list[0] == '/' || strchr(list, ' ') != NULL)) {
 		*state = list + strlen(list);
 		return list;
 	}
@@ -120,7 +120,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 		argv[argc++] = scheduled ? "--runs" : "--repeat";
 		argv[argc++] = (char *)arguments->repeat;
 	}
-	argv[argc++] = (char *)job->allocator;
+	argv[argc++] = (char *)cli_process_argument(job->allocator);
 	argv[argc++] = (char *)job->file;
 	argv[argc] = NULL;
 	if (!supervise(&supervision, &result))
@@ -179,13 +179,15 @@ static bool replay_file(const char *file, const struct program *program, struct 
 
 	if (arguments->allocators != NULL)
 		snprintf(list, sizeof list, "%s", arguments->allocators);
+	else if (program->allocator[0] != '\0')
+		snprintf(list, sizeof list, "%s", program->allocator);
 	else
 		cli_allocator_of(program, file, NULL, list, sizeof list);
 	for (char *name = next_allocator(list, &state); name != NULL; name = next_allocator(NULL, &state)) {
 		const struct job job = {
 			.file = file,
-			.allocator = cli_check_allocator(name, "--allocator"),
-			.variant = arguments->variant != NULL ? arguments->variant : cli_variant_of(program),
+			.allocator = name,
+			.variant = arguments->variant != NULL ? arguments->variant : cli_default_variant(name, program),
 			.program = program,
 			.arguments = arguments,
 			.operations = program_op_count(program),
@@ -269,11 +271,8 @@ int cmd_replay(int argc, char **argv)
 		program_init(&programs[i]);
 		argv[first + i] = (char *)cli_program_path(argv[first + i]);
 		cli_load(argv[first + i], &programs[i], &format);
-		if (arguments.allocators == NULL && programs[i].allocator[0] != '\0') {
-			char name[PROGRAM_SPEC_MAX];
-
-			cli_allocator_of(&programs[i], argv[first + i], NULL, name, sizeof name);
-		}
+		if (arguments.allocators == NULL && programs[i].allocator[0] != '\0')
+			cli_check_allocator(programs[i].allocator, argv[first + i]);
 	}
 	for (int i = 0; i < files; i++) {
 		good = replay_file(argv[first + i], &programs[i], &arguments, results, &total, &worst) && good;

@@ -61,7 +61,7 @@ static void find_runner(const struct program *program, const char *file, const s
 			char *allocator, char *runner)
 {
 	cli_allocator_of(program, file, arguments->allocator, allocator, PROGRAM_SPEC_MAX);
-	cli_runner_path(allocator, cli_variant_of(program), runner, PATH_MAX);
+	cli_runner_path(allocator, cli_default_variant(allocator, program), runner, PATH_MAX);
 }
 
 /* The terminal's, or else what COLUMNS says by 24 rows. At least 80 columns: lines wrap then. */
@@ -122,7 +122,7 @@ int cmd_show(int argc, char **argv)
 			cli_die(STATUS_USAGE, "show --html needs -o FILE for the page");
 		cli_check_writable(arguments.output);
 		find_runner(&program, argv[first], &arguments, allocator, runner);
-		cli_write_html(argv[first], &program, allocator, runner, strcmp(cli_variant_of(&program), "sched") == 0,
+		cli_write_html(argv[first], &program, allocator, runner, strcmp(cli_default_variant(allocator, &program), "sched") == 0,
 			       arguments.output);
 		program_destroy(&program);
 		return STATUS_CLEAN;
@@ -132,7 +132,7 @@ int cmd_show(int argc, char **argv)
 		const struct screen screen = find_screen();
 
 		find_runner(&program, argv[first], &arguments, allocator, runner);
-		cli_show_run(stdout, &program, allocator, runner, strcmp(cli_variant_of(&program), "sched") == 0,
+		cli_show_run(stdout, &program, allocator, runner, strcmp(cli_default_variant(allocator, &program), "sched") == 0,
 			     &screen);
 		program_destroy(&program);
 		return STATUS_CLEAN;

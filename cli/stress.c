@@ -186,11 +186,12 @@ static void find_process(const struct arguments *arguments, const char *allocato
 {
 	char name[32];
 
-	snprintf(name, sizeof name, "stress-%s", arguments->variant);
-	if (arguments->process != NULL)
+	if (arguments->process != NULL) {
 		snprintf(process, size, "%s", arguments->process);
-	else
-		cli_process_path(allocator, name, process, size);
+		return;
+	}
+	snprintf(name, sizeof name, "stress-%s", arguments->variant);
+	cli_process_path(allocator, name, process, size);
 }
 
 /* Runs the process to its end, or ends this one with status 3. */
@@ -211,7 +212,7 @@ static void run_process(const struct arguments *arguments, const char *allocator
 			 numbers[4],
 			 "--scenario",
 			 (char *)arguments->scenario->name,
-			 (char *)allocator,
+			 (char *)cli_process_argument(allocator),
 			 NULL};
 	struct progress progress = {.start = cli_now()};
 	const struct supervision supervision = {

@@ -112,10 +112,12 @@ for variant in $variants; do
 	case $variant in
 	plain)
 		link runner-plain heapstorm-runner
+		link search-plain heapstorm-search
 		link stress-plain heapstorm-stress
 		;;
 	asan)
 		link runner-asan heapstorm-runner -fsanitize=address,undefined
+		link search-asan heapstorm-search -fsanitize=address,undefined
 		link stress-asan heapstorm-stress -fsanitize=address,undefined
 		;;
 	fuzz) link fuzz_sequence heapstorm-fuzz_sequence -fsanitize=fuzzer,address,undefined ;;

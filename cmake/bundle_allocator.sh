@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles the C sources of one allocator to one relocatable object, a bundle (harness/bundle/bundle.h):
+# Compiles the C and C++ sources of one allocator to one relocatable object, a bundle (harness/bundle/bundle.h):
 #
 #   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan|sched|schedfuzz --cc COMPILER --out FILE.o
 #                       [--keep 'my_*']... [--include DIRECTORY]... [--cflags '-DX=1'] [--depfile FILE.d] SOURCE...
@@ -9,6 +9,8 @@
 #   --include  a directory of headers; may be given often
 #   --cflags   more options for the compiler, words separated by blanks
 #   --depfile  writes the headers that were read, as a rule of make
+#
+# A SOURCE may be an object or a static library for the variant plain: its calls are redirected too, but it is compiled as it is.
 #
 # The calls of the allocator to the OS (mmap, munmap, ...) and those that would outlive a run (pthread_key_create, ...) go to functions of
 # the same name with the prefix heapstorm_, which the engine defines. In the variants `sched` and `schedfuzz` these and all that synchronizes threads go to
@@ -115,7 +117,20 @@ compile() { # source include-option...
 	source=$1
 	shift
 	count=$((count + 1))
-	"$cc" -std=gnu17 -fPIE -pthread $flags "$@" $cflags -fno-common -fno-lto \
+	case $source in
+	*.o | *.a)
+		[ "$variant" = plain ] || {
+			echo "heapstorm: $source: is compiled, and not for $variant" >&2
+			exit 1
+		}
+		ld -r --whole-archive "$source" -o "$work/$count.o" || exit 1
+		echo "OUT: $source" >"$work/$count.d"
+		return
+		;;
+	*.c | *.i) standard=-std=gnu17 ;;
+	*) standard= ;;
+	esac
+	"$cc" $standard -fPIE -pthread $flags "$@" $cflags -fno-common -fno-lto \
 		-MMD -MF "$work/$count.d" -MT OUT -c "$source" -o "$work/$count.o" || exit 1
 }
 for source in "$@"; do
@@ -145,6 +160,12 @@ set -- "$@" --keep-global-symbol=___asan_globals_registered
 for symbol in $redirected; do
 	if grep -q "^$symbol U" "$work/symbols"; then
 		set -- "$@" --redefine-sym "$symbol=$prefix$symbol"
+	fi
+done
+# One that gets its memory from libc's malloc: harness/os_malloc.c.
+for symbol in malloc free calloc realloc memalign aligned_alloc posix_memalign; do
+	if grep -q "^$symbol U" "$work/symbols"; then
+		set -- "$@" --redefine-sym "$symbol=heapstorm_$symbol"
 	fi
 done
 objcopy "$@" "$work/all.o" "$work/bundle.o"

@@ -77,3 +77,10 @@ function(heapstorm_allocator_sources target variable)
 	endforeach()
 	set(${variable} "${absolute}" PARENT_SCOPE)
 endfunction()
+
+# The OS calls of harness/os_calls.c stand in front of libc's for the shared objects that the executable loads.
+function(heapstorm_export_os_calls target)
+	foreach(name mmap mmap64 munmap mremap madvise mprotect)
+		target_link_options(${target} PRIVATE -Wl,--export-dynamic-symbol=${name})
+	endforeach()
+endfunction()

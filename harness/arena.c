@@ -653,6 +653,51 @@ void arena_reset(void)
 	arena_set_faults(NULL, 0);
 }
 
+void arena_restart(void)
+{
+	const size_t mapped = current->counts.mapped;
+
+	current->counts = (struct arena_counts){.mapped = mapped, .mapped_peak = mapped};
+	current->fail_all = false;
+	arena_set_faults(NULL, 0);
+}
+
+bool arena_foreign_call(void)
+{
+	bool hit;
+
+	if (current == NULL)
+		return false;
+	unseen_lock(&lock);
+	hit = fault_hits(current);
+	unseen_unlock(&lock);
+	return hit;
+}
+
+void arena_foreign_mapped(ptrdiff_t bytes)
+{
+	if (current == NULL)
+		return;
+	unseen_lock(&lock);
+	/* What it mapped before the count began may go. */
+	if (bytes < 0 && (size_t)-bytes > current->counts.mapped)
+		current->counts.mapped = 0;
+	else
+		current->counts.mapped += (size_t)bytes;
+	if (current->counts.mapped > current->counts.mapped_peak)
+		current->counts.mapped_peak = current->counts.mapped;
+	unseen_unlock(&lock);
+}
+
+void arena_foreign_refused(void)
+{
+	if (current == NULL)
+		return;
+	unseen_lock(&lock);
+	current->counts.refusals++;
+	unseen_unlock(&lock);
+}
+
 /* ---- The calls ---- */
 
 void *heapstorm_mmap(void *hint, size_t size, int protection, int flags, int fd, off_t offset);

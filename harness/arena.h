@@ -32,6 +32,19 @@ void arena_reset(void);
 /* Maps `size` bytes, as no call of the allocator: it is not counted, and no fault hits it. NULL with errno if the arena is too small. */
 void *arena_map(size_t size);
 
+/*
+ * For an allocator whose mappings are the OS's own (os_calls.h): faults are forgotten and calls counted anew, and what it has mapped is left
+ * as it is.
+ */
+void arena_restart(void);
+
+/* Such an allocator is about to map memory: counted; true with errno if the call has to fail. */
+bool arena_foreign_call(void);
+
+/* It has mapped so many bytes more (less), or the OS refused. */
+void arena_foreign_mapped(ptrdiff_t bytes);
+void arena_foreign_refused(void);
+
 /* The n-th calls that fail, ascending, counted since arena_reset. The array must stay. */
 void arena_set_faults(const uint64_t *faults, size_t count);
 

@@ -13,6 +13,7 @@
 
 #include "arena.h"
 #include "event_log.h"
+#include "known.h"
 #include "sanitizer.h"
 
 /* A value that no call sets: what is left of it was not touched. */
@@ -82,7 +83,7 @@ bool caller_fail(struct caller *caller, enum verdict_kind kind, const void *addr
 	va_start(arguments, format);
 	vsnprintf(caller->finding.message, sizeof caller->finding.message, format, arguments);
 	va_end(arguments);
-	return fail(caller);
+	return known_failure(kind, caller->finding.message) || fail(caller);
 }
 
 /* ---- Calls ---- */
@@ -129,7 +130,7 @@ static bool check_null(struct caller *caller, const struct request *request, int
 	if (request->bad_alignment) {
 		/* Where size and alignment are both wrong, either may be told. */
 		if (error != EINVAL && !(error == ENOMEM && (impossible || os_refused(caller))) &&
-		    (request->posix || contract->bad_alignment_fails == CONTRACT_YES))
+		    (request->posix || (contract->bad_alignment_fails == CONTRACT_YES && contract->null_sets_errno == CONTRACT_YES)))
 			return caller_fail(caller, VERDICT_CONTRACT, NULL, 0,
 					   "%s refused the alignment %zu with error %d (%s) where EINVAL is due", name,
 					   request->alignment, error, strerror(error));
@@ -146,7 +147,7 @@ static bool check_null(struct caller *caller, const struct request *request, int
 		return caller_fail(caller, VERDICT_CONTRACT, NULL, 0,
 				   "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name,
 				   request->size, error == ERRNO_UNTOUCHED ? 0 : error);
-	if (impossible || os_refused(caller) || caller->allocator->arena_size != 0)
+	if (impossible || contract->bounded == CONTRACT_YES || os_refused(caller) || caller->allocator->arena_size != 0)
 		return true;
 	if (!caller->arena && request->size + request->alignment > SURELY_AVAILABLE)
 		return true;
@@ -570,7 +571,7 @@ bool caller_fork(struct caller *caller, unsigned timeout_milliseconds, void (*in
 	int status = 0;
 	pid_t child, ended = 0;
 
-	if (caller->allocator->contract.fork_safe == CONTRACT_NO)
+	if ((caller->oracles & ORACLE(VERDICT_FORK)) == 0 || caller->allocator->contract.fork_safe == CONTRACT_NO)
 		return true;
 	caller->record->checks[VERDICT_FORK]++;
 	child = caller->scheduler != NULL ? caller->scheduler->fork() : fork();

@@ -20,6 +20,7 @@
 #include "calls.h"
 #include "event_log.h"
 #include "heap_check.h"
+#include "known.h"
 #include "sanitizer.h"
 
 /* Rounds of a deep run whose footprint never stops growing. */
@@ -449,7 +450,8 @@ static bool run_thread_ops(struct executor_thread *thread, bool ending)
 		record->operations_by_kind[op->kind]++;
 		if (op->kind == OP_EXIT && thread->number != 0 && !ending)
 			break;
-		if (!run_op(thread, op, ending, &outcome))
+		/* Undefined behaviour may have been reported, and the call gone on all the same. */
+		if (!run_op(thread, op, ending, &outcome) || executor->call.failed)
 			return false;
 		if (outcomes != NULL)
 			outcomes[i] = (uint8_t)outcome;
@@ -662,7 +664,7 @@ enum verdict_kind executor_run(struct executor *executor, const struct subject *
 	executor->call.allocator = subject->allocator;
 	executor->program = program;
 	executor->options = options;
-	executor->call.oracles = options->oracles;
+	executor->call.oracles = known_oracles_left(options->oracles);
 	executor->call.scheduler = options->scheduler;
 	set_current(executor, &executor->threads[0]);
 	executor->call.blocks.sparse = options->sparse;
@@ -794,7 +796,8 @@ void __ubsan_on_report(void)
 		return;
 	__ubsan_get_current_report_data(&kind, &message, &file, &line, &column, &address);
 	snprintf(what, sizeof what, "undefined behaviour at %s:%u:%u: %s", file, line, column, message);
-	record_death(VERDICT_CRASH, (uintptr_t)address, what);
+	if (!known_failure(VERDICT_CRASH, what))
+		record_death(VERDICT_CRASH, (uintptr_t)address, what);
 }
 
 void executor_watch(struct executor *executor, bool handle_signals)

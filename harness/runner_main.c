@@ -1,6 +1,7 @@
 /*
  * The process in which a program runs: runner-VARIANT [--deep] [--repeat N] [--batch] [--fork-timeout MS]
  *     [--log FILE] [--walks N] [--stop THREAD:OPERATION|end] ALLOCATOR FILE
+ * or runner-VARIANT --probe ALLOCATOR, which writes the functions that it has and the contract that it follows.
  *
  * With --batch the file has many programs (batch.h); they run one after another until
  * one has a verdict, and record->candidate says which.
@@ -15,6 +16,7 @@
 #include "batch.h"
 #include "event_log.h"
 #include "executor.h"
+#include "probe.h"
 #include "sanitizer.h"
 #include "supervisor.h"
 
@@ -57,6 +59,46 @@ static int run_batch(const char *path, struct executor *executor, const struct s
 	return result == BATCH_CUT_OFF ? 2 : 0;
 }
 
+/* Two lines: names of functions, and the contract as the environment of other processes takes it. */
+static int probe(const char *name)
+{
+	static struct allocator asked;
+	struct subject subject;
+	char message[512];
+
+	if (!subject_open(name, &subject, message, sizeof message) ||
+	    !subject_ask(&subject, &asked, message, sizeof message)) {
+		fprintf(stderr, "heapstorm: %s\n", message);
+		return 2;
+	}
+	const struct allocator *const allocator = subject.allocator;
+	const struct {
+		const char *name;
+		bool there;
+	} functions[] = {
+		{"malloc", allocator->malloc != NULL},
+		{"free", allocator->free != NULL},
+		{"calloc", allocator->calloc != NULL},
+		{"realloc", allocator->realloc != NULL},
+		{"reallocarray", allocator->reallocarray != NULL},
+		{"aligned_alloc", allocator->aligned_alloc != NULL},
+		{"posix_memalign", allocator->posix_memalign != NULL},
+		{"memalign", allocator->memalign != NULL},
+		{"malloc_usable_size", allocator->malloc_usable_size != NULL},
+		{"malloc_trim", allocator->malloc_trim != NULL},
+		{"walk", allocator->walk != NULL},
+		{"check", allocator->check != NULL},
+	};
+
+	for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+		if (functions[i].there)
+			printf("%s%s", i > 0 ? " " : "", functions[i].name);
+	printf("\n");
+	contract_print(stdout, &allocator->contract, subject_has_arena(&subject));
+	printf("\n");
+	return fflush(stdout) == 0 ? 0 : 3;
+}
+
 int main(int argc, char **argv)
 {
 	static struct program program;
@@ -73,6 +115,8 @@ int main(int argc, char **argv)
 	struct event_log log;
 	int at = 1;
 
+	if (argc == 3 && strcmp(argv[1], "--probe") == 0)
+		return probe(argv[2]);
 	for (; at < argc && argv[at][0] == '-'; at++) {
 		if (strcmp(argv[at], "--deep") == 0)
 			options.deep = true;

@@ -7,10 +7,14 @@
 
 #include "arena.h"
 #include "interpose.h"
+#include "probe.h"
+#include "shared_object.h"
+
+#define SHARED_DOMAIN (ARENA_DOMAINS - 1)
 
 bool subject_has_arena(const struct subject *subject)
 {
-	return subject->bundle != NULL;
+	return subject->bundle != NULL || subject->counted;
 }
 
 static void names(char *text, size_t size)
@@ -40,8 +44,42 @@ static void start(const struct allocator *allocator)
 	allocator->start(arena, allocator->arena_size);
 }
 
+bool subject_ask(struct subject *subject, struct allocator *allocator, char *message, size_t message_size)
+{
+	const char *const known = getenv(CONTRACT_ENVIRONMENT);
+	bool counted = false;
+
+	*allocator = *subject->allocator;
+	subject->allocator = allocator;
+	if (known == NULL) {
+		subject_reset(subject);
+		probe_contract(allocator, &counted);
+	} else if (!contract_parse(known, &allocator->contract, &counted)) {
+		snprintf(message, message_size, "%s: no contract: %s", CONTRACT_ENVIRONMENT, known);
+		return false;
+	}
+	subject->counted = subject->bundle == NULL && counted;
+	return true;
+}
+
+static bool open_shared_object(const char *spec, struct subject *subject, char *message, size_t message_size)
+{
+	static struct allocator allocator, asked;
+	static char name[64];
+
+	*subject = (struct subject){.allocator = &allocator, .domain = SHARED_DOMAIN};
+	if (!arena_use(subject->domain)) {
+		snprintf(message, message_size, "no memory to count the OS calls of %s", spec);
+		return false;
+	}
+	return shared_object_load(spec, &allocator, name, sizeof name, message, message_size) &&
+	       subject_ask(subject, &asked, message, message_size);
+}
+
 bool subject_open(const char *name, struct subject *subject, char *message, size_t message_size)
 {
+	if (strchr(name, '/') != NULL && heapstorm_adapters[1] != NULL)
+		return open_shared_object(name, subject, message, message_size);
 	for (unsigned i = 0; heapstorm_adapters[i] != NULL; i++) {
 		const struct adapter *const adapter = heapstorm_adapters[i];
 
@@ -63,7 +101,10 @@ bool subject_open(const char *name, struct subject *subject, char *message, size
 			snprintf(message, message_size, "no memory for the arena of %s", name);
 			return false;
 		}
-		return true;
+		/* Found out before, in another process. */
+		static struct allocator allocator;
+
+		return getenv(CONTRACT_ENVIRONMENT) == NULL || subject_ask(subject, &allocator, message, message_size);
 	}
 	char known[256];
 
@@ -75,6 +116,8 @@ bool subject_open(const char *name, struct subject *subject, char *message, size
 void subject_reset(const struct subject *subject)
 {
 	arena_use(subject->domain);
+	if (subject->counted)
+		arena_restart();
 	if (subject->bundle != NULL) {
 		arena_reset();
 		interpose_reset();

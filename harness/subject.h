@@ -22,14 +22,22 @@ struct subject {
 	const struct allocator *allocator;
 	const struct bundle *bundle;
 	unsigned domain; /* of the arena */
+	bool counted;    /* no bundle, but its OS calls are seen (os_calls.c) */
 	struct bundle_snapshot snapshot;
 };
 
 /*
- * Finds an allocator by name (a name with a slash is the path of the folder with the executable, and means the first one) and remembers its untouched state. Called before the allocator's first use, on the thread that
+ * Finds an allocator by name and remembers its untouched state. A name with a slash is the path of a shared object, which is loaded
+ * (shared_object.h); an executable with one allocator takes it for that one. Called before the allocator's first use, on the thread that
  * runs `main` of programs. False with one line in `message`: no such allocator, or the OS has no memory.
  */
 bool subject_open(const char *name, struct subject *subject, char *message, size_t message_size);
+
+/*
+ * What the contract of an open subject leaves open is taken from the environment (CONTRACT_ENVIRONMENT) or found out by asking it (probe.h).
+ * `allocator`, which must stay, becomes a copy with that contract. False with one line in `message` for an environment that is no contract.
+ */
+bool subject_ask(struct subject *subject, struct allocator *allocator, char *message, size_t message_size);
 
 /* Takes the allocator back to its untouched state, with no memory mapped, and directs its OS calls to its own domain. */
 void subject_reset(const struct subject *subject);

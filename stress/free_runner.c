@@ -14,6 +14,7 @@
 #include "arena.h"
 #include "calls.h"
 #include "heap_check.h"
+#include "known.h"
 #include "sanitizer.h"
 #include "unseen_lock.h"
 
@@ -64,6 +65,7 @@ struct free_runner {
 static struct free_runner *watched; /* for handlers */
 static __thread struct worker *self;
 static pthread_key_t exit_key;
+static __thread bool undefined; /* behaviour was reported of this thread: it ends the process once the report is written */
 static bool in_child; /* of a fork: nothing is reported from there */
 
 /* ---- Findings ---- */
@@ -160,7 +162,10 @@ void __ubsan_on_report(void)
 	if (__ubsan_get_current_report_data != NULL)
 		__ubsan_get_current_report_data(&kind, &message, &file, &line, &column, &address);
 	snprintf(what, sizeof what, "undefined behaviour at %s:%u:%u: %s", file, line, column, message);
+	if (known_failure(VERDICT_CRASH, what))
+		return;
 	record_death(VERDICT_CRASH, (uintptr_t)address, what);
+	undefined = true;
 }
 
 /* ThreadSanitizer calls this for each report, before it prints it. */
@@ -394,7 +399,11 @@ static bool run_op(struct worker *worker, const struct op *op, bool ending)
 		return runner->pass >= FORK_PASSES || runner->options->bare ||
 		       caller_fork(&worker->call, FORK_TIMEOUT_MILLISECONDS, forget_watched);
 	default:
-		return caller_run(&worker->call, op, &outcome);
+		if (!caller_run(&worker->call, op, &outcome))
+			return false;
+		if (undefined)
+			_Exit(1);
+		return true;
 	}
 }
 
@@ -639,7 +648,7 @@ void free_runner_run(struct free_runner *runner, const struct subject *subject, 
 	runner->program = program;
 	runner->options = options;
 	runner->quiet.allocator = subject->allocator;
-	runner->quiet.oracles = options->bare ? 0 : options->oracles;
+	runner->quiet.oracles = options->bare ? 0 : known_oracles_left(options->oracles);
 	runner->quiet.arena = subject_has_arena(subject);
 	runner->quiet.blocks.untracked = options->bare;
 	runner->quiet.blocks.sparse = options->sparse;
@@ -656,5 +665,7 @@ void free_runner_run(struct free_runner *runner, const struct subject *subject, 
 		mapped[runner->pass] = runner->quiet.arena ? arena_counts()->mapped : 0;
 	}
 	check_plateau(runner, label_limit, mapped);
+	if (record->verdict.kind != VERDICT_CLEAN)
+		_Exit(1);
 	record->programs++;
 }
