@@ -95,7 +95,8 @@ struct request {
 	bool overflows;   /* count * size does not fit: the call has to fail */
 	bool zeroed;
 	bool bad_alignment;
-	bool posix; /* posix_memalign: returns its error */
+	bool posix;    /* posix_memalign: returns its error */
+	bool no_errno; /* memalign, of which no standard says that it sets errno */
 };
 
 static bool exceeds(size_t size)
@@ -130,7 +131,8 @@ static bool check_null(struct caller *caller, const struct request *request, int
 	if (request->bad_alignment) {
 		/* Where size and alignment are both wrong, either may be told. */
 		if (error != EINVAL && !(error == ENOMEM && (impossible || os_refused(caller))) &&
-		    (request->posix || (contract->bad_alignment_fails == CONTRACT_YES && contract->null_sets_errno == CONTRACT_YES)))
+		    (request->posix || (contract->bad_alignment_fails == CONTRACT_YES && contract->null_sets_errno == CONTRACT_YES &&
+				       !request->no_errno)))
 			return caller_fail(caller, VERDICT_CONTRACT, NULL, 0,
 					   "%s refused the alignment %zu with error %d (%s) where EINVAL is due", name,
 					   request->alignment, error, strerror(error));
@@ -143,7 +145,7 @@ static bool check_null(struct caller *caller, const struct request *request, int
 	    (request->alignment >= SURELY_IMPOSSIBLE ||
 	     (request->alignment != 0 && caller->allocator->arena_size != 0)))
 		return true;
-	if (error != ENOMEM && (request->posix || contract->null_sets_errno == CONTRACT_YES))
+	if (error != ENOMEM && (request->posix || (contract->null_sets_errno == CONTRACT_YES && !request->no_errno)))
 		return caller_fail(caller, VERDICT_CONTRACT, NULL, 0,
 				   "%s of %zu bytes returned NULL and left errno at %d where ENOMEM is due", name,
 				   request->size, error == ERRNO_UNTOUCHED ? 0 : error);
@@ -332,6 +334,7 @@ static bool run_plain_allocation(struct caller *caller, const struct op *op, enu
 			return true;
 		request.alignment = op->alignment;
 		request.bad_alignment = !is_power_of_two(op->alignment);
+		request.no_errno = op->kind == OP_MEMALIGN;
 		if (request.bad_alignment && allocator->contract.bad_alignment_fails == CONTRACT_OPEN)
 			return true;
 		address = function(op->alignment, op->size);
