@@ -14,10 +14,10 @@
 #include "generator.h"
 #include "output.h"
 #include "report.h"
+#include "scheduled.h"
 #include "supervisor.h"
 
 #define BOUND_DEFAULT "2"
-#define CONFIRMATIONS 2 /* fresh processes in which a failure has to come again, at the same point */
 
 struct arguments {
 	struct shared_options shared;
@@ -106,15 +106,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	}
 }
 
-static void show_progress(const struct run_record *record, void *context)
-{
-	const double *const start = context;
-
-	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r%4.0f s  %" PRIu64 " schedules  %" PRIu64 " operations\033[K", cli_now() - *start,
-			record->programs, record->operations);
-}
-
 static void find_runner(const struct arguments *arguments, const char *allocator, char *path, size_t size)
 {
 	if (arguments->runner != NULL)
@@ -123,101 +114,18 @@ static void find_runner(const struct arguments *arguments, const char *allocator
 		cli_runner_path(allocator, "sched", path, size);
 }
 
-/* Runs one process to its end. `file` NULL: it makes the programs. */
-static void run(const struct arguments *arguments, const char *allocator, const char *file, const char *strategy,
-		double budget, struct supervised *result)
-{
-	char runner[PATH_MAX], output[PATH_MAX];
-	const bool file_alone = strcmp(strategy, "file") == 0;
-	char *argv[] = {runner,
-			"--strategy",
-			(char *)strategy,
-			"--seed",
-			(char *)arguments->seed,
-			"--runs",
-			(char *)(file_alone ? "1" : arguments->runs),
-			"--bound",
-			(char *)arguments->bound,
-			"--scenario",
-			(char *)arguments->scenario,
-			"--threads",
-			(char *)arguments->threads,
-			(char *)cli_process_argument(allocator),
-			(char *)file,
-			NULL};
-	double start = cli_now();
-	const struct supervision supervision = {
-		.argv = argv,
-		.output = output,
-		.timeout_seconds = arguments->shared.timeout,
-		.budget_seconds = budget,
-		.interrupted = &cli_interrupted,
-		.progress = show_progress,
-		.context = &start,
-	};
-
-	find_runner(arguments, allocator, runner, sizeof runner);
-	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
-	if (!supervise(&supervision, result))
-		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
-	if (isatty(STDERR_FILENO))
-		fprintf(stderr, "\r\033[K");
-	cli_check_version(runner, result->record);
-	if (result->record->verdict.kind == VERDICT_CLEAN && WIFEXITED(result->status) &&
-	    WEXITSTATUS(result->status) != 0) {
-		FILE *const text = fopen(output, "r");
-		char line[1024];
-
-		fflush(stdout);
-		while (text != NULL && fgets(line, sizeof line, text) != NULL)
-			fputs(line, stderr);
-		exit(WEXITSTATUS(result->status) == STATUS_USAGE ? STATUS_USAGE : STATUS_ENVIRONMENT);
-	}
-}
-
-/* Sees the failing program fail again in fresh processes, at the same point. */
-static void confirm(const struct arguments *arguments, const char *allocator, const struct program *program,
-		    const struct run_record *record)
-{
-	char path[PATH_MAX], kept[PATH_MAX];
-
-	snprintf(path, sizeof path, "%s/program.heap", cli_temporary_folder());
-	if (!report_write_program(path, program, record, allocator))
-		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-	for (int i = 0; i < CONFIRMATIONS && !cli_interrupted; i++) {
-		struct supervised again;
-
-		run(arguments, allocator, path, "file", 0, &again);
-		if (again.record->verdict.kind != record->verdict.kind || again.record->points != record->points ||
-		    again.record->trace_hash != record->trace_hash) {
-			cli_make_folder(arguments->out);
-			snprintf(kept, sizeof kept, "%s/not-the-same.heap", arguments->out);
-			report_write_program(kept, program, record, allocator);
-			cli_die(STATUS_ENVIRONMENT,
-				"%s is not the same run in another process (%s after %" PRIu64
-				" points, not %s after %" PRIu64
-				"): this is a defect of heapstorm, please report it with the file",
-				kept, verdict_name(again.record->verdict.kind), again.record->points,
-				verdict_name(record->verdict.kind), record->points);
-		}
-		supervised_release(&again);
-	}
-	printf("  replayed:  %d times, the same to the last point\n", CONFIRMATIONS);
-}
-
-static void keep_failure(const struct arguments *arguments, const char *allocator, const char *runner,
-			 struct program *program, struct run_record *record, const cJSON *figures,
-			 struct failure *failure)
+static void keep_failure(const struct arguments *arguments, const struct scheduled *scheduled, struct program *program,
+			 struct run_record *record, const cJSON *figures, struct failure *failure)
 {
 	program_take_schedule(program, record);
 	printf("  schedule:  %u preemption%s, %" PRIu64 " scheduling points\n", record->preemption_count,
 	       record->preemption_count == 1 ? "" : "s", record->points);
-	confirm(arguments, allocator, program, record);
+	scheduled_confirm(scheduled, program, record, arguments->out);
 	*failure = (struct failure){.program = program,
 				    .record = record,
-				    .allocator = allocator,
+				    .allocator = scheduled->allocator,
 				    .out = arguments->out,
-				    .executable = runner,
+				    .executable = scheduled->runner,
 				    .variant = "sched",
 				    .runner = "sched",
 				    .details = figures};
@@ -251,6 +159,16 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 				      double budget, struct run_record *total, cJSON *results)
 {
 	char allocator[PROGRAM_SPEC_MAX], runner[PATH_MAX];
+	const struct scheduled scheduled = {
+		.runner = runner,
+		.allocator = allocator,
+		.seed = arguments->seed,
+		.runs = arguments->runs,
+		.bound = arguments->bound,
+		.scenario = arguments->scenario,
+		.threads = arguments->threads,
+		.timeout = arguments->shared.timeout,
+	};
 	struct supervised result;
 	const double start = cli_now();
 	enum verdict_kind verdict;
@@ -258,7 +176,8 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 	cJSON *const figures = cJSON_CreateObject(), *json;
 
 	cli_allocator_of(program, file, arguments->allocator, allocator, sizeof allocator);
-	run(arguments, allocator, file, arguments->strategy, budget, &result);
+	find_runner(arguments, allocator, runner, sizeof runner);
+	scheduled_run(&scheduled, file, arguments->strategy, budget, &result);
 	verdict = result.record->verdict.kind;
 	report_add(total, result.record);
 	if (file == NULL)
@@ -272,10 +191,9 @@ static enum verdict_kind explore_file(const struct arguments *arguments, const c
 		print_bounded(arguments->bound, result.record, figures);
 	if (verdict != VERDICT_CLEAN) {
 		report_print(stdout, program, result.record, NULL);
-		find_runner(arguments, allocator, runner, sizeof runner);
 		cli_print_stacks(stdout, runner, result.record);
 		fflush(stdout);
-		keep_failure(arguments, allocator, runner, program, result.record, figures, &failure);
+		keep_failure(arguments, &scheduled, program, result.record, figures, &failure);
 	}
 	json = report_json(file, "sched", program, result.record);
 	cli_move_fields(json, figures);

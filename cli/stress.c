@@ -14,6 +14,7 @@
 #include "generator.h"
 #include "output.h"
 #include "report.h"
+#include "scheduled.h"
 #include "supervisor.h"
 
 struct arguments {
@@ -22,16 +23,20 @@ struct arguments {
 	uint64_t round;                 /* the only one; 0: all */
 	uint64_t shard, shards;
 	const struct scenario *scenario;
-	const char *variant, *process, *out;
-	double time;
+	const char *variant, *process, *runner, *out;
+	double time, schedule;
 };
+
+#define SCHEDULED_THREADS_MAX 128 /* of a scheduled run */
 
 enum {
 	OPTION_OUT = 256,
 	OPTION_PROCESS,
 	OPTION_ROUND,
 	OPTION_ROUNDS,
+	OPTION_RUNNER,
 	OPTION_SCENARIO,
+	OPTION_SCHEDULE,
 	OPTION_SEED,
 	OPTION_SHARD,
 	OPTION_THREADS,
@@ -71,6 +76,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_ROUNDS:
 		arguments->rounds = cli_number(value, "--rounds", 1, UINT64_MAX);
+		return 0;
+	case OPTION_RUNNER:
+		arguments->runner = value;
+		return 0;
+	case OPTION_SCHEDULE:
+		arguments->schedule = cli_seconds(value, "--schedule");
 		return 0;
 	case OPTION_SCENARIO:
 		arguments->scenario = scenario_find(value);
@@ -153,14 +164,79 @@ static cJSON *figures_json(const struct arguments *arguments, const struct run_r
 	return json;
 }
 
+/* The same program in the scheduled runner. False: it does not fail there, or cannot run; says why. */
+static bool hand_over(const struct arguments *arguments, const char *allocator, const char *runner,
+		      const struct run_record *record, struct program *program, struct supervised *result)
+{
+	char path[PATH_MAX];
+	const struct scheduled scheduled = {
+		.runner = runner,
+		.allocator = allocator,
+		.seed = "1",
+		.runs = "1000000000",
+		.bound = "0",
+		.scenario = arguments->scenario->name,
+		.threads = "1",
+		.timeout = arguments->shared.timeout,
+	};
+	const double start = cli_now();
+
+	if (arguments->process != NULL && arguments->runner == NULL && getenv("HEAPSTORM_RUNNER") == NULL) {
+		printf("  scheduled: not tried: --process is another build of the allocator, --runner names its scheduled "
+		       "runner\n");
+		return false;
+	}
+	if (access(runner, X_OK) != 0) {
+		printf("  scheduled: not tried: %s: %s\n", runner, strerror(errno));
+		return false;
+	}
+	if (program->thread_count > SCHEDULED_THREADS_MAX) {
+		printf("  scheduled: not tried: the program has %zu threads\n", program->thread_count);
+		return false;
+	}
+	snprintf(path, sizeof path, "%s/round.heap", cli_temporary_folder());
+	if (!report_write_program(path, program, record, allocator))
+		cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+	printf("  scheduled: the same program, one thread at a time, for up to %g s\n", arguments->schedule);
+	fflush(stdout);
+	scheduled_run(&scheduled, path, "mix", arguments->schedule, result);
+	if (result->record->verdict.kind == VERDICT_CLEAN) {
+		printf("             does not fail in %" PRIu64 " schedules: it is kept without one, and fails only now and "
+		       "then\n",
+		       result->record->programs);
+		supervised_release(result);
+		return false;
+	}
+	printf("             %s in schedule %" PRIu64 ", after %.1f s\n", verdict_name(result->record->verdict.kind),
+	       result->record->programs + 1, cli_now() - start);
+	program_take_schedule(program, result->record);
+	scheduled_confirm(&scheduled, program, result->record, arguments->out);
+	return true;
+}
+
+static void find_runner(const struct arguments *arguments, const char *allocator, char *runner, size_t size)
+{
+	const char *const given = getenv("HEAPSTORM_RUNNER");
+
+	if (arguments->runner != NULL)
+		snprintf(runner, size, "%s", arguments->runner);
+	else if (given != NULL && given[0] != '\0')
+		snprintf(runner, size, "%s", given);
+	else
+		cli_find_process(allocator, "runner-sched", runner, size);
+}
+
 /*
- * Keeps the program of a failing round, which is still random in its order: what searches for a schedule that shows the same is given this
- * file.
+ * Keeps the program of a failing round: with a schedule under which it fails each time, if one is found, else as it is, random in its
+ * order.
  */
 static void keep_failure(const struct arguments *arguments, const char *allocator, const char *process,
 			 struct run_record *record, const char *output, struct program *program, const cJSON *figures,
 			 struct failure *failure)
 {
+	char runner[PATH_MAX];
+	struct supervised scheduled = {0};
+
 	generate_round(arguments->scenario, arguments->seed, record->round, (unsigned)arguments->threads, program);
 	printf("%s: seed %" PRIu64 ", round %" PRIu64 " of scenario %s, %" PRIu64 " threads\n",
 	       verdict_name(record->verdict.kind), arguments->seed, record->round, arguments->scenario->name,
@@ -175,8 +251,20 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 				    .sanitizer_output = output,
 				    .variant = arguments->variant,
 				    .details = figures};
+	find_runner(arguments, allocator, runner, sizeof runner);
+	if (hand_over(arguments, allocator, runner, record, program, &scheduled)) {
+		report_print(stdout, program, scheduled.record, NULL);
+		cli_print_stacks(stdout, runner, scheduled.record);
+		failure->record = scheduled.record;
+		failure->executable = runner;
+		failure->sanitizer_output = NULL;
+		failure->variant = failure->runner = "sched";
+	}
 	failure_keep(failure);
-	printf("  again:     heapstorm stress %s --variant %s --scenario %s --threads %" PRIu64 " --seed %" PRIu64
+	if (scheduled.record != NULL)
+		printf("  again:     heapstorm replay %s\n", failure->folder);
+	supervised_release(&scheduled);
+	printf("  freely:    heapstorm stress %s --variant %s --scenario %s --threads %" PRIu64 " --seed %" PRIu64
 	       " --round %" PRIu64 "\n",
 	       cli_quoted(allocator), arguments->variant, arguments->scenario->name, arguments->threads,
 	       arguments->seed, record->round);
@@ -260,6 +348,9 @@ int cmd_stress(int argc, char **argv)
 		{"round", OPTION_ROUND, "R", 0, "Only round R, again and again", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0, "tsan (the default), asan or plain", 0},
 		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
+		{"schedule", OPTION_SCHEDULE, "TIME", 0,
+		 "Look for TIME for a schedule under which a failure comes each time (default 20s)", 0},
+		{"runner", OPTION_RUNNER, "FILE", 0, "Another scheduled runner than the installed one", 0},
 		{"process", OPTION_PROCESS, "FILE", 0, "Start FILE, built like stress-VARIANT, in its place", 0},
 		{0},
 	};
@@ -281,6 +372,7 @@ int cmd_stress(int argc, char **argv)
 		.variant = "tsan",
 		.out = "heapstorm-failures",
 		.time = 60,
+		.schedule = 20,
 		.shared.timeout = 20,
 	};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
