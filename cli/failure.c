@@ -210,6 +210,7 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 	else
 		program_copy(failure->program, &small);
 	outcome->complete = figures.complete;
+	shrink_runner_end(&runner);
 	unsetenv("ASAN_OPTIONS");
 	unsetenv("UBSAN_OPTIONS");
 	program_destroy(&small);

@@ -167,6 +167,7 @@ int cmd_minimize(int argc, char **argv)
 	if (!good)
 		cli_die(STATUS_FOUND, "%s fails (%s), but not the same way each time: nothing to minimize", argv[first],
 			verdict_name(verdict));
+	shrink_runner_end(&runner);
 	unsetenv("ASAN_OPTIONS");
 	unsetenv("UBSAN_OPTIONS");
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());

@@ -61,6 +61,8 @@ struct shrink_runner {
 	bool single;           /* one candidate a process; set when a confirmation fails */
 	size_t processes;      /* started so far */
 	size_t runs;           /* programs run so far */
+	struct program base; /* scheduled: the last that failed, and the anchors of its preemptions */
+	uint64_t *anchors;
 	char signature[512];   /* what the failure has to be; made by shrink_runner_begin */
 	char environment[256]; /* why nothing could be run, "" if all went well */
 	void (*progress)(const struct shrink_runner *runner, const struct program *smallest); /* may be NULL */
@@ -71,6 +73,9 @@ struct shrink_runner {
  * program's schedule becomes the one that was run: without entries that are never reached.
  */
 enum verdict_kind shrink_runner_begin(struct shrink_runner *runner, struct program *program);
+
+/* Frees what it holds. */
+void shrink_runner_end(struct shrink_runner *runner);
 
 /* Fills in first_failing, confirm, progress, context and interrupted. */
 void shrink_runner_oracle(struct shrink_runner *runner, struct shrink_oracle *oracle);

@@ -19,6 +19,8 @@
 #define PREEMPTIONS_TRIED 2   /* most bugs of threads need no more */
 #define FEWER_SCHEDULES 50000
 #define FEWER_SECONDS 4
+#define FEWER_OPS_MAX 64 /* of larger programs not even one preemption can be tried everywhere */
+#define ORDERS_OPS 24    /* programs up to so many operations are tried in as many orders as the shrinker asks for */
 
 void verdict_signature(const struct verdict *verdict, char *text, size_t size)
 {
@@ -43,6 +45,72 @@ void verdict_signature(const struct verdict *verdict, char *text, size_t size)
 		text[at++] = *message;
 	}
 	text[at] = '\0';
+}
+
+static bool is_same(const struct shrink_runner *runner, const struct verdict *verdict)
+{
+	char signature[sizeof runner->signature];
+
+	verdict_signature(verdict, signature, sizeof signature);
+	return strcmp(signature, runner->signature) == 0;
+}
+
+static void keep_base(struct shrink_runner *runner, const struct program *program, const struct run_record *record)
+{
+	if (runner->anchors == NULL) {
+		runner->anchors = malloc(sizeof record->anchors);
+		program_init(&runner->base);
+	}
+	if (runner->anchors == NULL)
+		return;
+	program_copy(&runner->base, program);
+	memcpy(runner->anchors, record->anchors, record->preemption_count * sizeof record->anchors[0]);
+}
+
+static bool same_op(const struct op *a, const struct op *b)
+{
+	return a->kind == b->kind && a->result == b->result && a->block == b->block;
+}
+
+/* The anchor in a thread that has other operations: at the same one, or at the start of the next that is left. */
+static uint64_t moved_anchor(uint64_t anchor, const struct thread_program *before, const struct thread_program *after)
+{
+	const uint64_t operation = anchor >> 32 & 0x7fffffff; /* from 1, 0 before the first */
+	uint64_t place = 0;
+
+	if (operation == 0 || before->count == after->count)
+		return anchor;
+	for (uint64_t i = 0; i < operation - 1 && i < before->count && place < after->count; i++)
+		place += same_op(&before->ops[i], &after->ops[place]);
+	if (operation <= before->count && place < after->count &&
+	    same_op(&before->ops[operation - 1], &after->ops[place]))
+		return PREEMPTION_ANCHORED | (place + 1) << 32 | (anchor & UINT32_MAX);
+	return PREEMPTION_ANCHORED | (place + 1) << 32 | 1;
+}
+
+/*
+ * The points of a candidate are those of the program that it was made from, whose operations it has not all: they are put where the same
+ * operations are. What is not found there stays as it is.
+ */
+static void move_anchors(const struct shrink_runner *runner, struct program *candidate)
+{
+	const struct program *const base = &runner->base;
+	size_t from = 0;
+
+	if (runner->anchors == NULL)
+		return;
+	for (size_t i = 0; i < candidate->preemption_count; i++) {
+		struct preemption *const entry = &candidate->schedule[i];
+
+		while (from < base->preemption_count && base->schedule[from].point != entry->point)
+			from++;
+		if (from == base->preemption_count)
+			return;
+		if (entry->thread < candidate->thread_count)
+			entry->point = moved_anchor(runner->anchors[from], &base->threads[base->schedule[from].thread],
+						    &candidate->threads[entry->thread]);
+		from++;
+	}
 }
 
 /* How candidates are run. */
@@ -118,19 +186,14 @@ static size_t run_batch(struct shrink_runner *runner, struct program *programs, 
 			 WIFEXITED(result.status) ? WEXITSTATUS(result.status) : -1);
 	*verdict = result.record->verdict;
 	index = verdict->kind != VERDICT_CLEAN && result.record->candidate < count ? result.record->candidate : count;
-	if (index < count && runner->scheduled)
+	if (index < count && runner->scheduled) {
 		program_take_schedule(&programs[index], result.record);
+		if (runner->signature[0] == '\0' || is_same(runner, verdict))
+			keep_base(runner, &programs[index], result.record);
+	}
 	runner->runs += index < count ? index + 1 : count;
 	supervised_release(&result);
 	return index;
-}
-
-static bool is_same(const struct shrink_runner *runner, const struct verdict *verdict)
-{
-	char signature[sizeof runner->signature];
-
-	verdict_signature(verdict, signature, sizeof signature);
-	return strcmp(signature, runner->signature) == 0;
 }
 
 static double least(double a, double b)
@@ -141,6 +204,13 @@ static double least(double a, double b)
 static size_t first_failing(void *context, struct program *candidates, size_t count, unsigned orders)
 {
 	struct shrink_runner *const runner = context;
+	const size_t ops = program_op_count(&candidates[0]);
+	struct verdict verdict;
+
+	/* A large program runs long, and has more orders than can be tried. */
+	if (ops > ORDERS_OPS)
+		orders = (unsigned)(orders * ORDERS_OPS / ops);
+
 	const struct trial trial = {
 		.timeout = least(runner->timeout_seconds, STUCK_SECONDS),
 		.fork_milliseconds = FORK_MILLISECONDS,
@@ -149,8 +219,9 @@ static size_t first_failing(void *context, struct program *candidates, size_t co
 		.bounded = orders,
 		.random = orders,
 	};
-	struct verdict verdict;
 
+	for (size_t i = 0; runner->scheduled && i < count; i++)
+		move_anchors(runner, &candidates[i]);
 	for (size_t at = 0; at < count;) {
 		const size_t size = runner->single ? 1 : count - at;
 		const size_t found = run_batch(runner, candidates + at, size, &trial, &verdict);
@@ -206,6 +277,8 @@ static bool fewer_preemptions(void *context, struct program *program)
 	};
 	struct verdict verdict;
 
+	if (program_op_count(program) > FEWER_OPS_MAX)
+		return false;
 	program->preemption_count = 0;
 	return run_batch(runner, program, 1, &trial, &verdict) == 0 && is_same(runner, &verdict) &&
 	       program->preemption_count < before;
@@ -234,6 +307,14 @@ enum verdict_kind shrink_runner_begin(struct shrink_runner *runner, struct progr
 	}
 	verdict_signature(&verdict, runner->signature, sizeof runner->signature);
 	return verdict.kind;
+}
+
+void shrink_runner_end(struct shrink_runner *runner)
+{
+	if (runner->anchors != NULL)
+		program_destroy(&runner->base);
+	free(runner->anchors);
+	runner->anchors = NULL;
 }
 
 void shrink_runner_oracle(struct shrink_runner *runner, struct shrink_oracle *oracle)

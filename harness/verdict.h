@@ -66,7 +66,11 @@ struct verdict {
 	char message[512];                               /* one sentence, no newline */
 };
 
-/* At the `point`-th scheduling point of `thread` (from 1), `target` runs in its place. */
+/*
+ * At the `point`-th scheduling point of `thread` (from 1), `target` runs in its place. Between processes of heapstorm the point may also be counted
+ * from the start of an operation: PREEMPTION_ANCHORED | operations begun so far << 32 | points since the last of them began.
+ */
+#define PREEMPTION_ANCHORED (UINT64_C(1) << 63)
 struct preemption {
 	uint32_t thread;
 	uint32_t target;
@@ -119,6 +123,7 @@ struct run_record {
 	uint64_t trace_hash; /* of all of them */
 	uint32_t preemption_count;
 	struct preemption preemptions[RUN_PREEMPTIONS_MAX]; /* the schedule as it came to be */
+	uint64_t anchors[RUN_PREEMPTIONS_MAX];              /* its points, PREEMPTION_ANCHORED */
 	uint32_t bound_level;                               /* strategy bounded: preemptions of the schedules at work */
 	uint32_t bound_done;                                /* all up to the bound were run */
 	uint64_t bound_pending, bound_pending_later;        /* known and not yet run: with so many, with one more */

@@ -131,10 +131,16 @@ struct thread *schedule_usual(struct thread *thread, bool blocked)
 	return NULL;
 }
 
+uint64_t schedule_anchor(const struct thread *thread)
+{
+	return PREEMPTION_ANCHORED | thread->operations << 32 | (thread->points - thread->operation_point);
+}
+
 static void note_preemption(const struct thread *thread, const struct thread *target)
 {
 	struct run_record *const record = schedule.record;
 
+	record->anchors[record->preemption_count] = schedule_anchor(thread);
 	record->preemptions[record->preemption_count++] = (struct preemption){
 		.thread = thread->number,
 		.target = target->number,
@@ -339,8 +345,11 @@ void schedule_wait(void)
 
 void schedule_operation(void)
 {
-	if (schedule_self != NULL)
-		schedule_point(POINT_OPERATION, NULL, NULL);
+	if (schedule_self == NULL)
+		return;
+	schedule_self->operations++;
+	schedule_self->operation_point = schedule_self->points;
+	schedule_point(POINT_OPERATION, NULL, NULL);
 }
 
 /* ---- Threads ---- */

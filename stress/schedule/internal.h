@@ -35,6 +35,7 @@ struct thread {
 	uint32_t number;
 	uint32_t state; /* enum state */
 	uint64_t points;
+	uint64_t operations, operation_point; /* of the program, begun so far; points before the last of them */
 	const void *waits_for; /* BLOCKED: woken by schedule_wake of it */
 	const char *waits_how; /* "for a mutex" */
 	bool timed;            /* its wait ends by itself when nothing else can run */
@@ -122,6 +123,9 @@ void schedule_thread_body(struct thread *thread);
 __attribute__((noreturn)) void schedule_thread_exit(void *result);
 
 bool schedule_in_child(void); /* of a fork */
+
+/* Where the thread is, as PREEMPTION_ANCHORED. */
+uint64_t schedule_anchor(const struct thread *thread);
 
 /* A verdict is in the record. */
 __attribute__((noreturn)) void schedule_stop(void);

@@ -94,9 +94,12 @@ static struct thread *choose_file(struct thread *thread, struct thread *usual)
 	for (; thread->cursor < sorted_count; thread->cursor++) {
 		const struct preemption *const entry = &sorted[thread->cursor];
 
-		if (entry->thread != thread->number || entry->point > thread->points)
+		const uint64_t here =
+			(entry->point & PREEMPTION_ANCHORED) != 0 ? schedule_anchor(thread) : thread->points;
+
+		if (entry->thread != thread->number || entry->point > here)
 			break;
-		if (entry->point < thread->points)
+		if (entry->point < here)
 			continue;
 		if (entry->target < schedule.thread_count && schedule.threads[entry->target].state == STATE_READY) {
 			thread->cursor++;
