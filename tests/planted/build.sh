@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds the fuzz target of one planted bug and prints its path:
 #
-#   build.sh [--build DIRECTORY] [--mutator ours|none] [--runner|--stress VARIANT] PATCH|none:ALLOCATOR
+#   build.sh [--build DIRECTORY] [--mutator ours|none] [--runner|--scheduled|--stress VARIANT] PATCH|none:ALLOCATOR
 #
 #   --build    the build whose objects are linked (default: build beside the sources)
 #   --mutator  `none`: without the mutator of programs, so that libFuzzer's own changes the bytes (default: ours)
 #   --runner   what runs single programs (harness/runner_main.c) in place of the fuzz target: HEAPSTORM_RUNNER takes it
+#   --scheduled  the same for schedules (stress/schedule_main.c)
 #   --stress   what runs threads at full speed (stress/stress_main.c), the allocators compiled as plain, asan or tsan
 #   PATCH      a file of this folder; none:ALLOCATOR is that allocator as it is, built by the same way
 #
@@ -17,6 +18,7 @@ root=$(cd "$here/../.." && pwd)
 build=$root/build
 mutator=ours
 runner=
+scheduled=
 stress=
 variant=fuzz
 
@@ -38,6 +40,11 @@ while [ $# -gt 1 ]; do
 		;;
 	--runner)
 		runner=1
+		shift
+		continue
+		;;
+	--scheduled)
+		scheduled=1 variant=sched
 		shift
 		continue
 		;;
@@ -76,6 +83,7 @@ mem_alloc_2.0) name=mem_alloc_2_0 keep='my_*_2_0' ;;
 *) die 2 "$label: no allocator is called '$allocator'" ;;
 esac
 [ -z "$stress" ] || label=$label-stress-$variant
+[ -z "$scheduled" ] || label=$label-scheduled
 eval "sources=\$SOURCES_$name"
 
 # The bundle, by what it is made of.
@@ -128,6 +136,12 @@ if [ -n "$stress" ]; then
 	tsan) sanitizers=thread ;;
 	esac
 	OBJECTS=$STRESS_OBJECTS
+fi
+if [ -n "$scheduled" ]; then
+	target=$cache/$label
+	sanitizers=
+	OBJECTS=$SCHED_OBJECTS
+	LIBRARIES=$SCHED_LIBRARIES
 fi
 newline='
 '
