@@ -130,7 +130,7 @@ static void keep_failure(const struct arguments *arguments, const struct schedul
 				    .runner = "sched",
 				    .details = figures};
 	failure_keep(failure);
-	printf("  again:     heapstorm replay %s\n", failure->folder);
+	printf("  again:     heapstorm replay %s%s\n", failure->folder, failure_replay_options(failure));
 }
 
 /* How much of what there is was run. */

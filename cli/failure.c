@@ -424,6 +424,15 @@ void failure_add_json(const struct failure *failure, cJSON *result)
 	cJSON_AddStringToObject(result, "signature", failure->signature);
 }
 
+const char *failure_replay_options(const struct failure *failure)
+{
+	struct program kept = *failure->program;
+
+	kept.expect = failure->record->verdict.kind;
+	kept.has_expect = true;
+	return is_scheduled(failure) && strcmp(cli_variant_of(&kept), "sched") != 0 ? " --variant sched" : "";
+}
+
 void failure_release(struct failure *failure)
 {
 	cJSON_Delete(failure->stacks);

@@ -45,6 +45,9 @@ struct failure {
  */
 void failure_keep(struct failure *failure);
 
+/* What replay needs besides the folder to run it where it failed: " --variant sched", or "". */
+const char *failure_replay_options(const struct failure *failure);
+
 /* Frees what failure_keep has allocated. */
 void failure_release(struct failure *failure);
 

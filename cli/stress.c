@@ -182,7 +182,8 @@ static bool hand_over(const struct arguments *arguments, const char *allocator, 
 	const double start = cli_now();
 
 	if (arguments->process != NULL && arguments->runner == NULL && getenv("HEAPSTORM_RUNNER") == NULL) {
-		printf("  scheduled: not tried: --process is another build of the allocator, --runner names its scheduled "
+		printf("  scheduled: not tried: --process is another build of the allocator, --runner names its "
+		       "scheduled "
 		       "runner\n");
 		return false;
 	}
@@ -201,7 +202,8 @@ static bool hand_over(const struct arguments *arguments, const char *allocator, 
 	fflush(stdout);
 	scheduled_run(&scheduled, path, "mix", arguments->schedule, result);
 	if (result->record->verdict.kind == VERDICT_CLEAN) {
-		printf("             does not fail in %" PRIu64 " schedules: it is kept without one, and fails only now and "
+		printf("             does not fail in %" PRIu64
+		       " schedules: it is kept without one, and fails only now and "
 		       "then\n",
 		       result->record->programs);
 		supervised_release(result);
@@ -262,7 +264,7 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 	}
 	failure_keep(failure);
 	if (scheduled.record != NULL)
-		printf("  again:     heapstorm replay %s\n", failure->folder);
+		printf("  again:     heapstorm replay %s%s\n", failure->folder, failure_replay_options(failure));
 	supervised_release(&scheduled);
 	printf("  freely:    heapstorm stress %s --variant %s --scenario %s --threads %" PRIu64 " --seed %" PRIu64
 	       " --round %" PRIu64 "\n",

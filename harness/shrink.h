@@ -56,11 +56,11 @@ struct shrink_runner {
 	const char *folder; /* for temporary files */
 	double timeout_seconds;
 	const volatile bool *interrupted;
-	bool scheduled;        /* it is runner-sched: orders of threads are tried, too */
-	bool deep;             /* with the checks that run a program again; found out by shrink_runner_begin */
-	bool single;           /* one candidate a process; set when a confirmation fails */
-	size_t processes;      /* started so far */
-	size_t runs;           /* programs run so far */
+	bool scheduled;      /* it is runner-sched: orders of threads are tried, too */
+	bool deep;           /* with the checks that run a program again; found out by shrink_runner_begin */
+	bool single;         /* one candidate a process; set when a confirmation fails */
+	size_t processes;    /* started so far */
+	size_t runs;         /* programs run so far */
 	struct program base; /* scheduled: the last that failed, and the anchors of its preemptions */
 	uint64_t *anchors;
 	char signature[512];   /* what the failure has to be; made by shrink_runner_begin */

@@ -36,9 +36,9 @@ struct thread {
 	uint32_t state; /* enum state */
 	uint64_t points;
 	uint64_t operations, operation_point; /* of the program, begun so far; points before the last of them */
-	const void *waits_for; /* BLOCKED: woken by schedule_wake of it */
-	const char *waits_how; /* "for a mutex" */
-	bool timed;            /* its wait ends by itself when nothing else can run */
+	const void *waits_for;                /* BLOCKED: woken by schedule_wake of it */
+	const char *waits_how;                /* "for a mutex" */
+	bool timed;                           /* its wait ends by itself when nothing else can run */
 	bool timed_out;
 
 	/* The next access, for strategies that look ahead. */

@@ -75,7 +75,7 @@ static uint32_t sync_count;
 static struct context contexts[CONTEXTS_MAX]; /* 0 is the root */
 static struct preemption conflicts[SCHEDULE_CONFLICTS];
 static uint32_t conflict_count; /* of the run, those that were overwritten too */
-static bool blind; /* a table is full: the rest of the run is not looked at, rather than wrongly */
+static bool blind;              /* a table is full: the rest of the run is not looked at, rather than wrongly */
 
 static void *map_table(size_t size)
 {
