@@ -430,7 +430,7 @@ const char *failure_replay_options(const struct failure *failure)
 
 	kept.expect = failure->record->verdict.kind;
 	kept.has_expect = true;
-	return is_scheduled(failure) && strcmp(cli_variant_of(&kept), "sched") != 0 ? " --variant sched" : "";
+	return is_scheduled(failure) && strcmp(cli_default_variant(failure->allocator, &kept), "sched") != 0 ? " --variant sched" : "";
 }
 
 void failure_release(struct failure *failure)
