@@ -15,6 +15,7 @@
 #include "output.h"
 #include "report.h"
 #include "scheduled.h"
+#include "target.h"
 #include "supervisor.h"
 
 struct arguments {
@@ -165,10 +166,10 @@ static cJSON *figures_json(const struct arguments *arguments, const struct run_r
 }
 
 /* The same program in the scheduled runner. False: it does not fail there, or cannot run; says why. */
-static bool hand_over(const struct arguments *arguments, const char *allocator, const char *runner,
+static bool hand_over(const struct arguments *arguments, const char *allocator, char *runner,
 		      const struct run_record *record, struct program *program, struct supervised *result)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], why[500];
 	const struct scheduled scheduled = {
 		.runner = runner,
 		.allocator = allocator,
@@ -187,8 +188,11 @@ static bool hand_over(const struct arguments *arguments, const char *allocator, 
 		       "runner\n");
 		return false;
 	}
-	if (access(runner, X_OK) != 0) {
-		printf("  scheduled: not tried: %s: %s\n", runner, strerror(errno));
+	if (arguments->runner != NULL) {
+		snprintf(runner, PATH_MAX, "%s", arguments->runner);
+	} else if (!cli_target_process(cli_target(allocator, "allocator"), "runner-sched", runner, PATH_MAX, why,
+				       sizeof why)) {
+		printf("  scheduled: not tried: %s\n", why);
 		return false;
 	}
 	if (program->thread_count > SCHEDULED_THREADS_MAX) {
@@ -216,18 +220,6 @@ static bool hand_over(const struct arguments *arguments, const char *allocator, 
 	return true;
 }
 
-static void find_runner(const struct arguments *arguments, const char *allocator, char *runner, size_t size)
-{
-	const char *const given = getenv("HEAPSTORM_RUNNER");
-
-	if (arguments->runner != NULL)
-		snprintf(runner, size, "%s", arguments->runner);
-	else if (given != NULL && given[0] != '\0')
-		snprintf(runner, size, "%s", given);
-	else
-		cli_find_process(allocator, "runner-sched", runner, size);
-}
-
 /*
  * Keeps the program of a failing round: with a schedule under which it fails each time, if one is found, else as it is, random in its
  * order.
@@ -253,7 +245,6 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 				    .sanitizer_output = output,
 				    .variant = arguments->variant,
 				    .details = figures};
-	find_runner(arguments, allocator, runner, sizeof runner);
 	if (hand_over(arguments, allocator, runner, record, program, &scheduled)) {
 		report_print(stdout, program, scheduled.record, NULL);
 		cli_print_stacks(stdout, runner, scheduled.record);
