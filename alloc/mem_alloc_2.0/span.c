@@ -60,12 +60,13 @@ static size_t bound(void)
 	return eighth > SPAN_BYTES_MIN ? eighth : SPAN_BYTES_MIN;
 }
 
-/* What may exceed the bound for a while. */
-static size_t excess_max(void)
+/* What may exceed the bound for a while: at least what was freed last, which is often wanted again. */
+static size_t excess_max(size_t last)
 {
 	size_t half = used_bytes() / 2;
+	size_t most = half > last ? half : last;
 
-	return half < SPAN_EXCESS_MAX ? half : SPAN_EXCESS_MAX;
+	return most < SPAN_EXCESS_MAX ? most : SPAN_EXCESS_MAX;
 }
 
 static void insert(struct span *span, size_t size)
@@ -271,7 +272,7 @@ struct span *ma2_span_put(void *start, size_t size)
 	struct span *list;
 
 	insert_merged(start, size);
-	list = evict(bound() + excess_max(), SIZE_MAX);
+	list = evict(bound() + excess_max(size), SIZE_MAX);
 	if (cached_bytes() > bound())
 		atomic_store_explicit(&ma2_span_patience, SPAN_PATIENCE, memory_order_relaxed);
 	return list;

@@ -2,7 +2,7 @@
  * The span cache: mappings that were freed and are kept for the next request, since to unmap and map again costs a page fault for every page.
  *
  * It holds the mappings of large blocks and chunks without a live block. It is bounded: SPAN_BYTES_MIN, or an eighth of all else that is mapped,
- * where that is more; chunks may have half of that, and the oldest spans go first. What was freed lately may exceed this by SPAN_EXCESS_MAX, or half of all else, as a program that frees big
+ * where that is more; chunks may have half of that, and the oldest spans go first. What was freed lately may exceed this by SPAN_EXCESS_MAX, or half of all else, or the last one, as a program that frees big
  * blocks often asks for the like again: as much of it goes back as is newly mapped, so that it adds nothing to the peak of a program, and all of it
  * once thread caches have been refilled or emptied SPAN_PATIENCE times.
  *
