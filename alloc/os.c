@@ -176,6 +176,15 @@ bool os_purge(void *start, size_t size)
 	return true;
 }
 
+bool os_guard(void *start, size_t size)
+{
+	int saved_errno = errno;
+	bool done = mprotect(start, size, PROT_NONE) == 0;
+
+	errno = saved_errno;
+	return done;
+}
+
 void os_reuse(size_t size)
 {
 	sub(&counts.purged, size);

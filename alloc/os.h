@@ -39,6 +39,9 @@ bool os_move(void *from, size_t from_size, void *to, size_t to_size);
 /* Gives the pages of [start, start + size) back but keeps the addresses; they read as zero next. Keeps errno. False when refused. */
 bool os_purge(void *start, size_t size);
 
+/* Makes every access to [start, start + size), whole pages of a mapping, a fault. Keeps errno. False when refused. */
+bool os_guard(void *start, size_t size);
+
 /* Tells that purged pages are in use again: only the count of `purged` bytes changes. */
 void os_reuse(size_t size);
 

@@ -6,6 +6,7 @@
 
 #include "../os.h"
 #include "damage.h"
+#include "hardened.h"
 #include "span.h"
 
 struct large {
@@ -114,6 +115,64 @@ static char *map_mapping(size_t length, size_t offset, size_t alignment, bool pa
 	return start + skipped;
 }
 
+/* Hardened: the payload ends at the guard page, but for what the alignment takes. */
+static void *allocate_guarded(size_t size, size_t alignment, size_t *dirty)
+{
+	bool payload_at_chunk = alignment > ALIGNMENT_INSIDE_MAX;
+	size_t page = os_page_size();
+	size_t step = payload_at_chunk || alignment < GRANULE ? GRANULE : alignment;
+	size_t offset = payload_at_chunk ? page : step > sizeof(struct large) ? step : sizeof(struct large);
+	size_t length = size > PTRDIFF_MAX - step ? 0 : mapping_size(offset, (size + step - 1) & -step);
+	struct large *large;
+	char *start;
+
+	if (length == 0) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (!payload_at_chunk && step <= page)
+		offset = length - ((size + step - 1) & -step);
+	start = map_mapping(length + page, payload_at_chunk ? page : offset, alignment, payload_at_chunk);
+	if (start == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	*dirty = 0;
+	/* Where the kernel has no area left for a guard, there is none. */
+	os_guard(start + length, page);
+	large = (struct large *)(start + offset) - 1;
+	ma2_span_lock();
+	large->block.size = length;
+	large->slack = 0;
+	list(large);
+	ma2_span_unlock();
+	return large + 1;
+}
+
+static void free_guarded(struct large *large)
+{
+	struct span *span = (struct span *)mapping_start(large);
+	size_t length = large->block.size;
+
+	ma2_span_lock();
+	unlist(large);
+	ma2_span_unlock();
+	span->block = (struct Block){length + os_page_size(), NULL};
+	ma2_span_unmap(span);
+}
+
+static void *resize_guarded(void *pointer, size_t size)
+{
+	size_t usable = ma2_large_usable_size(pointer), dirty;
+	void *moved = allocate_guarded(size, GRANULE, &dirty);
+
+	if (moved == NULL)
+		return size <= usable ? pointer : NULL;
+	memcpy(moved, pointer, size < usable ? size : usable);
+	free_guarded(large_of(pointer));
+	return moved;
+}
+
 void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 {
 	bool payload_at_chunk = alignment > ALIGNMENT_INSIDE_MAX;
@@ -126,6 +185,8 @@ void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 	struct span *span;
 	char *start = NULL;
 
+	if (HARDENED)
+		return allocate_guarded(size, alignment, dirty);
 	if (length == 0) {
 		errno = ENOMEM;
 		return NULL;
@@ -174,6 +235,10 @@ void ma2_large_free(void *pointer)
 	size_t length = large->block.size;
 	struct span *list;
 
+	if (HARDENED) {
+		free_guarded(large);
+		return;
+	}
 	ma2_span_lock();
 	unlist(large);
 	ma2_span_drop_slack(large->slack);
@@ -224,6 +289,8 @@ void *ma2_large_resize(void *pointer, size_t size)
 	size_t length = mapping_size(offset, size);
 	char *moved;
 
+	if (HARDENED)
+		return resize_guarded(pointer, size);
 	if (length == old_length)
 		return pointer;
 	if (large->slack != 0) {

@@ -7,6 +7,7 @@
 #include "../os.h"
 #include "chunk.h"
 #include "damage.h"
+#include "hardened.h"
 #include "large.h"
 #include "remote.h"
 #include "span.h"
@@ -36,6 +37,59 @@ static void *out_of_memory(void)
 {
 	errno = ENOMEM;
 	return NULL;
+}
+
+/* Takes a block out of the middle of a magazine; `previous` is NULL at its head. */
+static void take_from(struct magazine *magazine, struct Block *previous, struct Block *block)
+{
+	struct Block *next = linked_next(block);
+
+	if (previous == NULL)
+		set_head(magazine, next);
+	else
+		link_block(previous, next);
+	magazine->count--;
+	unlink_block(block);
+	if (HARDENED)
+		ma2_check_wiped(block, tag_size(chunk_of(block), granule_of(block)) * GRANULE);
+}
+
+/* Looks for a block that happens to be aligned among the first few in the magazine. */
+static struct Block *take_aligned(size_t alignment, size_t granules)
+{
+	struct magazine *magazine = &ma2_cache->magazines[class_ceil(granules)];
+	struct Block *previous = NULL, *block = magazine->head;
+
+	for (int left = ALIGNED_SEARCH_MAX; block != NULL && left > 0; left--) {
+		if (unlikely(!is_linked(block)))
+			return damaged_list(block);
+		if (((uintptr_t)block & (alignment - 1)) == 0) {
+			take_from(magazine, previous, block);
+			return block;
+		}
+		previous = block;
+		block = linked_next(block);
+	}
+	return NULL;
+}
+
+/* Hardened: some block of a magazine that is not empty. */
+static struct Block *take_any(struct magazine *magazine)
+{
+	struct Block *previous = NULL, *block = magazine->head;
+
+	for (unsigned int left = ma2_random() % HARDENED_CHOICE; left > 0; left--) {
+		if (!is_linked(block))
+			return damaged_list(block);
+		if (linked_next(block) == NULL)
+			break;
+		previous = block;
+		block = linked_next(block);
+	}
+	if (!is_linked(block))
+		return damaged_list(block);
+	take_from(magazine, previous, block);
+	return block;
 }
 
 /* A block straight from the heap or the OS. `alignment` in bytes, a power of two. *dirty: bytes at its start that may be other than zero. */
@@ -107,6 +161,8 @@ void *my_malloc_2_0(size_t size)
 	block = magazine->head;
 	if (unlikely(block == NULL))
 		return allocate_slow(size);
+	if (HARDENED)
+		return take_any(magazine);
 	next = linked_next(block);
 	if (unlikely(!is_link(next)))
 		return damaged_list(block);
@@ -185,6 +241,8 @@ static __attribute__((noinline)) void free_slow(void *pointer)
 	if (is_bad(pointer) || is_cached(pointer))
 		bad_pointer(pointer);
 	granules = tag_size(chunk_of(pointer), granule_of(pointer));
+	if (HARDENED)
+		ma2_wipe(pointer, granules * GRANULE);
 	if (granules <= MAGAZINE_GRANULES_MAX) {
 		magazine = &ma2_cache->magazines[class_floor(granules)];
 		if (magazine->count < magazine->limit) {
@@ -223,7 +281,7 @@ void my_free_2_0(void *pointer)
 	uint64_t ends;
 
 	/* NULL and large blocks too. */
-	if (unlikely(granule - CHUNK_FIRST >= CHUNK_END - CHUNK_FIRST) || unlikely(!map_has(pointer))) {
+	if (HARDENED || unlikely(granule - CHUNK_FIRST >= CHUNK_END - CHUNK_FIRST) || unlikely(!map_has(pointer))) {
 		free_slow(pointer);
 		return;
 	}
@@ -342,32 +400,6 @@ void *my_reallocarray_2_0(void *pointer, size_t count, size_t size)
 	if (__builtin_mul_overflow(count, size, &total))
 		return out_of_memory();
 	return my_realloc_2_0(pointer, total);
-}
-
-/* Looks for a block that happens to be aligned among the first few in the magazine. */
-static struct Block *take_aligned(size_t alignment, size_t granules)
-{
-	struct magazine *magazine = &ma2_cache->magazines[class_ceil(granules)];
-	struct Block *previous = NULL, *block = magazine->head;
-
-	for (int left = ALIGNED_SEARCH_MAX; block != NULL && left > 0; left--) {
-		struct Block *next = linked_next(block);
-
-		if (unlikely(!is_link(next)))
-			return damaged_list(block);
-		if (((uintptr_t)block & (alignment - 1)) == 0) {
-			if (previous == NULL)
-				set_head(magazine, next);
-			else
-				link_block(previous, next);
-			magazine->count--;
-			unlink_block(block);
-			return block;
-		}
-		previous = block;
-		block = next;
-	}
-	return NULL;
 }
 
 static void *allocate_aligned(size_t alignment, size_t size)

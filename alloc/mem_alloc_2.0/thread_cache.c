@@ -2,6 +2,7 @@
 
 #include "central.h"
 #include "damage.h"
+#include "hardened.h"
 #include "remote.h"
 #include "span.h"
 
@@ -314,6 +315,8 @@ void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size)
 		return pop(magazine);
 	grow_limit(cache, cls);
 	wanted = magazine->limit / 2;
+	if (HARDENED && wanted < HARDENED_CHOICE)
+		wanted = HARDENED_CHOICE; /* of which malloc chooses */
 	while (got < wanted) {
 		struct free_block *found = ma2_heap_find(&cache->heap, each, EFFORT_BOUNDED);
 		size_t count;
@@ -329,8 +332,11 @@ void *ma2_cache_refill(struct ThreadCache *cache, unsigned int cls, size_t size)
 		block = ma2_heap_take(&cache->heap, found, 0, each, count, &dirty);
 		got += count;
 		/* The lowest address is handed out first. */
-		for (size_t i = count; i-- > 0;)
+		for (size_t i = count; i-- > 0;) {
+			if (HARDENED)
+				ma2_wipe(block + i * each * GRANULE, each * GRANULE);
 			push(magazine, (struct Block *)(block + i * each * GRANULE));
+		}
 	}
 	if (got != 0)
 		return pop(magazine);
