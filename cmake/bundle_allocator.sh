@@ -175,7 +175,7 @@ if [ $prefix = heapstorm_sched_ ]; then
 	refused=
 	for symbol in $(sed -n 's/^\([^ ]*\) U.*/\1/p' "$work/symbols"); do
 		case $symbol in
-		pthread_* | sem_* | mtx_* | cnd_* | thrd_* | tss_* | call_once | __atomic_* | __sync_* | fork | vfork | clone | \
+		pthread_* | __pthread_* | sem_* | mtx_* | cnd_* | thrd_* | tss_* | call_once | __atomic_* | __sync_* | fork | vfork | clone | \
 			poll | select | epoll_* | eventfd | sigwait* | pause | signal | sigaction) ;;
 		*) continue ;;
 		esac

@@ -21,6 +21,15 @@ int gate_ceiling(void) { int old; return pthread_mutex_setprioceiling(&lock, 1, 
 C
 check 1 pthread_mutex_setprioceiling
 
+# Handlers that pthread_exit would not run.
+cat >"$work/gate.c" <<'C'
+#include <pthread.h>
+void gate_handler(void *argument);
+void gate_clean_up(void);
+void gate_clean_up(void) { pthread_cleanup_push(gate_handler, 0); pthread_exit(0); pthread_cleanup_pop(1); }
+C
+check 1 __pthread_register_cancel
+
 cat >"$work/gate.c" <<'C'
 static long counter;
 void gate_stray_increment(void);
