@@ -294,6 +294,10 @@ static void complete_folder(struct failure *failure, const char *folder, struct 
 		return;
 	}
 	export_program(failure, folder, outcome);
+	/* The page has the program's text: the same as program.heap. */
+	program_set_allocator(failure->program, failure->allocator, strlen(failure->allocator));
+	failure->program->expect = failure->record->verdict.kind;
+	failure->program->has_expect = true;
 	path_in(folder, "report.html", path, sizeof path);
 	cli_write_html("program.heap", failure->program, failure->allocator, runner, is_scheduled(failure), path);
 }
