@@ -79,5 +79,5 @@ says out '0x[0-9a-f]+ +17  a      main, operation 1: a = malloc 17'
 says out '0x[0-9a-f]+ +[0-9]+  free$'
 says out 'live, byte 0 of:'
 # The allocator is on the stack.
-says out 'bin_remove .*heap.c'
+says out 'mem_alloc_2.0/heap.c:[0-9]'
 finish
