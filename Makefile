@@ -6,10 +6,10 @@
 #   make setup    installs what is missing      make stress     random threads at full speed
 #   make bench    allocators side by side       make setup-bench  installs those to compare with
 #   make clean    removes all builds            make install    installs under PREFIX (/usr/local)
-#   make setup-extras  installs gdb and chromium, which some tests use where they are there
+#   make package  .deb and .tar.gz, build/packages  make setup-extras  installs gdb and chromium, for some tests
 
 .NOTPARALLEL:
-.PHONY: all build setup setup-bench setup-extras run test perf perf_2.0 bench fuzz stress clean format tidy install
+.PHONY: all build setup setup-bench setup-extras run test perf perf_2.0 bench fuzz stress clean format tidy install package
 
 BUILD = build
 PREFIX = /usr/local
@@ -53,6 +53,9 @@ stress: build
 
 install: build
 	@cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+package: build
+	@cd $(BUILD) && cpack
 
 format:
 	@git ls-files '*.[ch]' | xargs clang-format-19 -i
