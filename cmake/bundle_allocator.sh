@@ -1,8 +1,10 @@
 #!/bin/sh
 # Compiles the C and C++ sources of one allocator to one relocatable object, a bundle (harness/bundle/bundle.h):
 #
-#   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan|sched|schedfuzz --cc COMPILER --out FILE.o
+#   bundle_allocator.sh --name NAME --variant plain|asan|fuzz|tsan|sched|schedfuzz|given|schedgiven --cc COMPILER --out FILE.o
 #                       [--keep 'my_*']... [--include DIRECTORY]... [--cflags '-DX=1'] [--depfile FILE.d] SOURCE...
+#
+# The variants given and schedgiven have no options of their own: those of --cflags say what is instrumented.
 #
 #   --name     a C identifier; the bundle's descriptor is heapstorm_bundle_NAME
 #   --keep     a pattern of names (with * ? and [ ]) that stay visible; may be given often, everything else becomes local
@@ -89,17 +91,21 @@ asan) flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sa
 # Counters without traced comparisons: the mutator knows the sizes that matter, and the tracing costs more than the allocator.
 fuzz) flags='-O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -fsanitize-coverage=inline-8bit-counters,pc-table' ;;
 tsan) flags='-O1 -g -fsanitize=thread' ;;
+given) flags= ;;
 # -mcx16: 16-byte atomics are calls of the runtime like the others, not of libatomic.
-sched | schedfuzz)
-	flags='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
+sched | schedfuzz | schedgiven)
 	# The driver takes no two sanitizers at once; the compiler proper does, and each access is checked and passed on.
-	[ "$variant" = sched ] || flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Xclang -fsanitize=thread
-		-fsanitize-coverage=inline-8bit-counters,pc-table'
+	case $variant in
+	sched) flags='-O1 -g -fno-omit-frame-pointer -fsanitize=thread' ;;
+	schedfuzz) flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address -Xclang -fsanitize=thread
+		-fsanitize-coverage=inline-8bit-counters,pc-table' ;;
+	schedgiven) flags='-Xclang -fsanitize=thread' ;;
+	esac
 	case $(uname -m) in x86_64) flags="$flags -mcx16" ;; esac
 	prefix=heapstorm_sched_
 	redirected=$scheduled
 	;;
-*) usage "--variant '$variant' is none of plain, asan, fuzz, tsan, sched, schedfuzz" ;;
+*) usage "--variant '$variant' is none of plain, asan, fuzz, tsan, sched, schedfuzz, given, schedgiven" ;;
 esac
 
 work=$(mktemp -d)

@@ -76,6 +76,8 @@ missing() { # sets `packages`
 	need_program git git
 	need_program help2man help2man
 	need_program pkg-config pkgconf
+	need_program zip zip
+	need_program unzip unzip
 	need_program sqlite3 sqlite3
 	need_program redis-server redis-server
 	need_program redis-benchmark redis-tools
