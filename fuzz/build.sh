@@ -15,6 +15,8 @@ mkdir -p "$work" "$OUT/lib"
 includes=(-I"$source/harness" -I"$source/alloc" -I"$source/fuzz" -I"$source/stress" -I"$source/stress/schedule" -I"$work")
 plain=(-std=gnu17 -D_GNU_SOURCE= -O2 -g -fPIE -pthread)
 cflags=${CFLAGS:-}
+# Unsigned numbers wrap on purpose, which is defined.
+[ "$sanitizer" != undefined ] || cflags="$cflags -fno-sanitize=unsigned-integer-overflow"
 
 compile() { # folder option... -- source...
 	local folder=$1 options=()
