@@ -97,6 +97,7 @@ struct request {
 	bool bad_alignment;
 	bool posix;    /* posix_memalign: returns its error */
 	bool no_errno; /* memalign, of which no standard says that it sets errno */
+	bool odd_size; /* aligned_alloc of no multiple of the alignment, which C11 allows to refuse */
 };
 
 static bool exceeds(size_t size)
@@ -139,6 +140,11 @@ static bool check_null(struct caller *caller, const struct request *request, int
 		return true;
 	}
 	if (request->size == 0 && !request->overflows && contract->malloc_zero_is_block != CONTRACT_YES)
+		return true;
+	if (request->odd_size && error == EINVAL)
+		return true;
+	/* For 0 bytes POSIX lets posix_memalign store NULL and succeed, whatever malloc does. */
+	if (request->size == 0 && request->posix && error == 0)
 		return true;
 	/* POSIX lets aligned_alloc say that no such alignment is supported; a fixed arena need not support large ones. */
 	if (error == EINVAL && !request->posix &&
@@ -335,6 +341,7 @@ static bool run_plain_allocation(struct caller *caller, const struct op *op, enu
 		request.alignment = op->alignment;
 		request.bad_alignment = !is_power_of_two(op->alignment);
 		request.no_errno = op->kind == OP_MEMALIGN;
+		request.odd_size = op->kind == OP_ALIGNED_ALLOC && !request.bad_alignment && op->size % op->alignment != 0;
 		if (request.bad_alignment && allocator->contract.bad_alignment_fails == CONTRACT_OPEN)
 			return true;
 		address = function(op->alignment, op->size);

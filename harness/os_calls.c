@@ -35,7 +35,7 @@ static void *map(void *hint, size_t size, int protection, int flags, int fd, off
 	result = (void *)syscall(SYS_mmap, hint, size, protection, flags, fd, offset);
 	if (foreign && result == MAP_FAILED)
 		arena_foreign_refused();
-	else if (foreign)
+	else if (foreign && (flags & MAP_FIXED) == 0) /* or else it lies in what was reserved and counted before */
 		arena_foreign_mapped((ptrdiff_t)size);
 	return result;
 }
