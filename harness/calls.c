@@ -22,6 +22,9 @@
 /* Without an arena nobody knows why a large request was refused. */
 #define SURELY_AVAILABLE ((size_t)64 << 20)
 
+/* C17 leaves it to the implementation which alignments aligned_alloc supports; a page's is asked of all. */
+#define ALIGNMENT_ASKED 4096
+
 /* More than any process can map: an allocator need not ask the OS. */
 #define SURELY_IMPOSSIBLE ((size_t)1 << 46)
 
@@ -148,7 +151,7 @@ static bool check_null(struct caller *caller, const struct request *request, int
 		return true;
 	/* POSIX lets aligned_alloc say that no such alignment is supported; a fixed arena need not support large ones. */
 	if (error == EINVAL && !request->posix &&
-	    (request->alignment >= SURELY_IMPOSSIBLE ||
+	    (request->alignment > ALIGNMENT_ASKED ||
 	     (request->alignment != 0 && caller->allocator->arena_size != 0)))
 		return true;
 	if (error != ENOMEM && (request->posix || (contract->null_sets_errno == CONTRACT_YES && !request->no_errno)))
