@@ -560,7 +560,7 @@ static void run_fork_child(struct caller *caller)
 		const size_t size = (size_t)24 << i;
 
 		blocks[i] = allocator->malloc(size);
-		if (blocks[i] == NULL && allocator->arena_size != 0)
+		if (blocks[i] == NULL && (allocator->arena_size != 0 || allocator->contract.bounded == CONTRACT_YES))
 			continue;
 		if (blocks[i] == NULL)
 			end_child(10);
