@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <pthread.h>
 #include <sys/mman.h>
 
 namespace {
@@ -60,6 +61,15 @@ class Heap {
 	}
 
 public:
+	void before_fork()
+	{
+		lock.lock();
+	}
+	void after_fork()
+	{
+		lock.unlock();
+	}
+
 	void *get(std::size_t size)
 	{
 		std::size_t shift = least;
@@ -121,6 +131,11 @@ public:
 };
 
 Heap heap;
+
+__attribute__((constructor)) void survive_forks()
+{
+	pthread_atfork([] { heap.before_fork(); }, [] { heap.after_fork(); }, [] { heap.after_fork(); });
+}
 
 } // namespace
 
