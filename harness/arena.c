@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "raw_memory.h"
@@ -243,13 +244,13 @@ static void extent_remove(struct domain *domain, size_t page)
 	domain->free_pages -= pages;
 }
 
-/* Makes [page, page + pages) a free extent, merged with its free neighbours. */
-static void extent_free(struct domain *domain, size_t page, size_t pages)
+/* Makes [page, page + pages) a free extent, merged with its free neighbours, with more bits of their state. */
+static void extent_free(struct domain *domain, size_t page, size_t pages, uint8_t flags)
 {
 	struct page_tables *const table = &domain->table;
 
 	for (size_t i = page; i < page + pages; i++)
-		table->state[i] |= PAGE_FREE | PAGE_DIRTY;
+		table->state[i] |= PAGE_FREE | flags;
 	if (page > 0 && (table->state[page - 1] & PAGE_FREE) != 0) {
 		const size_t before = table->length[page - 1];
 
@@ -281,9 +282,20 @@ static void extent_cut(struct domain *domain, size_t extent, size_t page, size_t
 /* Gives a range back to the kernel: it reads as zero. */
 static void pages_discard(struct domain *domain, size_t page, size_t pages)
 {
+	if (pages == 0)
+		return;
 	madvise(page_address(domain, page), pages << page_shift, MADV_DONTNEED);
 	for (size_t i = page; i < page + pages; i++)
 		domain->table.state[i] &= (uint8_t)~(PAGE_RESIDENT | PAGE_DIRTY);
+}
+
+/* Page faults of the process so far. */
+static long page_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
 }
 
 /* Learns which of the pages have become resident. */
@@ -297,7 +309,8 @@ static void look_for_resident_pages(struct domain *domain, size_t first, size_t 
 
 		if (pages > sizeof resident)
 			pages = sizeof resident;
-		if (mincore(page_address(domain, page), pages << page_shift, resident) != 0)
+		/* Past AddressSanitizer, which would look at every byte of the answer. */
+		if (syscall(SYS_mincore, page_address(domain, page), pages << page_shift, resident) != 0)
 			memset(resident, 1, pages);
 		for (size_t i = 0; i < pages; i++) {
 			if ((resident[i] & 1) != 0 && (state[page + i] & PAGE_RESIDENT) == 0) {
@@ -324,7 +337,8 @@ static void pages_zero(struct domain *domain, size_t page, size_t pages)
 	}
 	for (size_t i = page; i < page + pages; i++)
 		all &= state[i];
-	if (all == 0)
+	/* Since the last look at all pages none can have become resident without a page fault. */
+	if (all == 0 && page_faults() != domain->page_faults_seen)
 		look_for_resident_pages(domain, page, page + pages);
 	for (size_t i = page; i < page + pages; i++) {
 		char *const start = page_address(domain, i);
@@ -434,7 +448,7 @@ static void *map_at(struct domain *domain, size_t page, size_t pages)
 		if (gap << page_shift > HINT_REACH || !advance_frontier(domain, gap + pages))
 			return NULL;
 		if (gap > 0)
-			extent_free(domain, start, gap);
+			extent_free(domain, start, gap, 0);
 		return mapped(domain, page, pages);
 	}
 	for (size_t i = page; i < page + pages && i < domain->frontier; i++)
@@ -445,7 +459,7 @@ static void *map_at(struct domain *domain, size_t page, size_t pages)
 
 		if (!advance_frontier(domain, page + pages - start))
 			return NULL;
-		extent_free(domain, start, page + pages - start);
+		extent_free(domain, start, page + pages - start, 0);
 	}
 	/* The extent's first page: walk back over free pages to a page whose length reaches here. */
 	size_t extent = page;
@@ -524,10 +538,8 @@ static void unmap_pages(struct domain *domain, size_t page, size_t pages)
 		sanitizer_poison(start, pages << page_shift);
 		flag = PAGE_POISONED;
 	}
-	for (size_t i = page; i < page + pages; i++)
-		domain->table.state[i] |= flag;
 	domain->counts.mapped -= pages << page_shift;
-	extent_free(domain, page, pages);
+	extent_free(domain, page, pages, flag | PAGE_DIRTY);
 }
 
 /* Like the kernel, takes what is mapped of a range below the frontier and passes over the rest. */
@@ -558,25 +570,18 @@ static bool page_range(const struct domain *domain, const void *start, size_t si
 
 /* ---- Reset ---- */
 
-static long page_faults(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	return usage.ru_minflt;
-}
-
 /* Zeroes what is dirty, and lets go of pages that have not been for long. */
 static void zero_resident_pages(struct domain *domain)
 {
 	uint8_t *const state = domain->table.state;
 	const bool drop_cold = domain->resets % COLD_INPUTS == 0;
+	size_t cold = 0, cold_end = 0; /* pages to let go of */
 
 	for (size_t page = 0; page < domain->frontier; page += 8) {
 		uint64_t eight;
 
 		memcpy(&eight, state + page, sizeof eight); /* the table is longer than any frontier */
-		if (eight == 0)
+		if ((eight & PAGE_RESIDENT * UINT64_C(0x0101010101010101)) == 0)
 			continue;
 		for (size_t i = page; i < page + 8 && i < domain->frontier; i++) {
 			char *const start = page_address(domain, i);
@@ -589,11 +594,15 @@ static void zero_resident_pages(struct domain *domain)
 				raw_zero(start + clean, page_size - clean);
 				domain->table.last_dirty[i] = domain->resets;
 			} else if (drop_cold && domain->resets - domain->table.last_dirty[i] >= COLD_INPUTS) {
-				madvise(start, page_size, MADV_DONTNEED);
-				state[i] &= (uint8_t)~PAGE_RESIDENT;
+				if (i != cold_end) {
+					pages_discard(domain, cold, cold_end - cold);
+					cold = i;
+				}
+				cold_end = i + 1;
 			}
 		}
 	}
+	pages_discard(domain, cold, cold_end - cold);
 }
 
 void arena_reset(void)

@@ -92,6 +92,7 @@ bool blocks_open(struct blocks *blocks)
 	shadow_attach(blocks->records, sizeof *blocks->records);
 	blocks->limit = 1;
 	blocks->poison = sanitizer_has_asan();
+	sanitizer_open();
 	blocks_reset(blocks, 0);
 	return true;
 }
@@ -207,7 +208,7 @@ static bool claim(struct blocks *blocks, uint32_t index, size_t size, uint32_t o
 static void close_block(struct blocks *blocks, const struct block *block)
 {
 	if (blocks->poison && block->size > 0)
-		sanitizer_poison(block->address, block->size);
+		sanitizer_poison_block(block->address, block->size);
 }
 
 uint32_t blocks_add(struct blocks *blocks, void *address, size_t size, size_t alignment, bool zeroed, bool claim_empty,
@@ -292,7 +293,7 @@ bool blocks_release(struct blocks *blocks, uint32_t index, uint32_t oracles, str
 	uint32_t other;
 
 	if (blocks->poison && (oracles & ORACLE(VERDICT_TOUCHED_LIVE)) != 0)
-		sanitizer_unpoison(block->address, block->size);
+		sanitizer_unpoison_block(block->address, block->size);
 	if (block->span.size == 0)
 		return true;
 	other = shadow_release(index);

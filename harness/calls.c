@@ -580,7 +580,7 @@ static void run_fork_child(struct caller *caller)
 
 bool caller_fork(struct caller *caller, unsigned timeout_milliseconds, void (*in_child)(void))
 {
-	struct timespec pause = {.tv_nsec = 1000 * 1000};
+	const unsigned long timeout = timeout_milliseconds * 1000ul;
 	int status = 0;
 	pid_t child, ended = 0;
 
@@ -601,10 +601,12 @@ bool caller_fork(struct caller *caller, unsigned timeout_milliseconds, void (*in
 	}
 	if (child < 0)
 		return true;
-	for (unsigned i = 0; i < timeout_milliseconds && ended == 0; i++) {
+	/* Most children are done in less than a millisecond. */
+	for (unsigned long waited = 0, pause = 0; waited < timeout && ended == 0; waited += pause) {
 		ended = waitpid(child, &status, WNOHANG);
+		pause = waited < 2000 ? 100 : 1000; /* microseconds */
 		if (ended == 0)
-			nanosleep(&pause, NULL);
+			nanosleep(&(struct timespec){.tv_nsec = (long)pause * 1000}, NULL);
 		__atomic_fetch_add(caller->steps, 1, __ATOMIC_RELAXED); /* this wait has a limit of its own */
 	}
 	if (ended == 0) {
@@ -700,12 +702,12 @@ bool caller_free_all(struct caller *caller, size_t order)
 	return true;
 }
 
-bool footprint_grows(const size_t *mapped, size_t rounds, size_t *before, size_t *after)
+bool footprint_grows(const size_t *mapped, size_t window, size_t rounds, size_t *before, size_t *after)
 {
 	*before = 0;
 	*after = SIZE_MAX;
 	for (size_t i = 0; i < rounds; i++) {
-		if (i < rounds * 2 / 3)
+		if (i < window * 2 / 3)
 			*before = mapped[i] > *before ? mapped[i] : *before;
 		else
 			*after = mapped[i] < *after ? mapped[i] : *after;

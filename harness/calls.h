@@ -46,10 +46,10 @@ bool caller_free(struct caller *caller, uint32_t index);
 bool caller_free_all(struct caller *caller, size_t order);
 
 /*
- * Of the bytes that were mapped after each of the rounds so far: do the last ones all need more than any before? `before` is the most of the first
- * two thirds, `after` the least of the rest.
+ * Of the bytes that were mapped after each of `rounds` rounds: do those after the first two thirds of a window of rounds all need more than any
+ * before? `before` is the most of the first two thirds, `after` the least of the rest; without a rest they grow.
  */
-bool footprint_grows(const size_t *mapped, size_t rounds, size_t *before, size_t *after);
+bool footprint_grows(const size_t *mapped, size_t window, size_t rounds, size_t *before, size_t *after);
 
 /*
  * Forks: the child allocates, frees and exits; the parent waits `timeout_milliseconds` for it. `in_child` runs first in the child, where nothing

@@ -3,7 +3,8 @@
  *
  * One 32-bit slot for each granule of 16 bytes, in a two-level table that grows with the addresses seen, names a block. Blocks that
  * share a granule (allocators may align small blocks to less than 16) are chained through `struct shadow_span`, so that the answer is exact
- * to the byte. Claim and release touch each granule once.
+ * to the byte. A page of 4 KiB that one block has for itself is named in a slot of its own, and its granules are left alone. Claim and
+ * release touch each slot once.
  *
  * There is no lock: a claim reads, then writes, and a release finds out when another thread had claimed the same bytes at the same
  * moment. No order between threads comes from here that could hide a race of the allocator.

@@ -628,7 +628,7 @@ static void check_plateau(struct free_runner *runner, uint32_t label_limit, size
 			run_pass(runner, label_limit);
 			mapped[runner->pass] = arena_counts()->mapped;
 		}
-		if (!footprint_grows(mapped, runner->pass, &before, &after))
+		if (!footprint_grows(mapped, runner->pass, runner->pass, &before, &after))
 			return;
 	}
 	caller_fail(
