@@ -381,6 +381,22 @@ static bool advance_frontier(struct domain *domain, size_t pages)
 	return true;
 }
 
+/* The poison of few pages of a large range costs less to lift than that of all. */
+static void lift_poison(struct domain *domain, size_t page, size_t pages)
+{
+	uint8_t *const state = domain->table.state;
+
+	for (size_t i = page; i < page + pages; i++) {
+		size_t run = 0;
+
+		for (; i + run < page + pages && (state[i + run] & PAGE_POISONED) != 0; run++)
+			state[i + run] &= (uint8_t)~PAGE_POISONED;
+		if (run > 0)
+			sanitizer_unpoison(page_address(domain, i), run << page_shift);
+		i += run;
+	}
+}
+
 /* Finishes a mapping: the pages are in use, zero and accessible. */
 static void *mapped(struct domain *domain, size_t page, size_t pages)
 {
@@ -394,16 +410,8 @@ static void *mapped(struct domain *domain, size_t page, size_t pages)
 	/* Whoever unmapped them may have made them inaccessible before. */
 	if (domain->protection_changed)
 		mprotect(page_address(domain, page), pages << page_shift, PROT_READ | PROT_WRITE);
-	/* The poison of few pages of a large range costs less to lift than that of all. */
-	for (size_t i = page; (any & PAGE_POISONED) != 0 && i < page + pages; i++) {
-		size_t run = 0;
-
-		for (; i + run < page + pages && (state[i + run] & PAGE_POISONED) != 0; run++)
-			state[i + run] &= (uint8_t)~PAGE_POISONED;
-		if (run > 0)
-			sanitizer_unpoison(page_address(domain, i), run << page_shift);
-		i += run;
-	}
+	if ((any & PAGE_POISONED) != 0)
+		lift_poison(domain, page, pages);
 	if ((any & PAGE_GUARDED) != 0) {
 		mprotect(page_address(domain, page), pages << page_shift, PROT_READ | PROT_WRITE);
 		for (size_t i = page; i < page + pages; i++)
@@ -623,15 +631,11 @@ void arena_reset(void)
 	}
 	domain->guard_first = domain->guard_end = 0;
 	if (frontier << page_shift > RESET_BY_HAND) {
-		/* After a large run nothing is kept: the tables go back to the kernel too. */
-		if (sanitizer_has_asan())
-			sanitizer_unpoison(domain->base, frontier << page_shift);
+		/* After a large run no page is kept. */
+		lift_poison(domain, 0, frontier);
 		madvise(domain->base, frontier << page_shift, MADV_DONTNEED);
-		madvise(table->length, domain->pages * sizeof(uint32_t), MADV_DONTNEED);
-		madvise(table->next, domain->pages * sizeof(uint32_t), MADV_DONTNEED);
-		madvise(table->prev, domain->pages * sizeof(uint32_t), MADV_DONTNEED);
-		madvise(table->state, domain->pages, MADV_DONTNEED);
-		madvise(table->last_dirty, domain->pages * sizeof(uint32_t), MADV_DONTNEED);
+		memset(table->state, 0, frontier);
+		memset(table->length, 0, frontier * sizeof(uint32_t));
 	} else if (frontier > 0) {
 		const long page_faults_now = page_faults();
 

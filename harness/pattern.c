@@ -85,6 +85,14 @@ size_t pattern_mismatch(const void *block, size_t from, size_t size, uint64_t id
 	for (; offset + 8 <= size; offset += 8)
 		if (*(const raw_word *)(bytes + offset) != word_at(base, offset / 8))
 			break;
+	/* The last bytes together with some before them that are known to be right. */
+	if (offset < size && offset + 8 > size && offset >= from + 8) {
+		const unsigned shift = size % 8 * 8;
+		const uint64_t last = word_at(base, size / 8 - 1) >> shift | word_at(base, size / 8) << (64 - shift);
+
+		if (*(const raw_word *)(bytes + size - 8) == last)
+			return size;
+	}
 	while (offset < size && bytes[offset] == byte_at(base, offset))
 		offset++;
 	return offset;
