@@ -35,10 +35,10 @@
 
 /*
  * What costs far more than a program of one thread is done for a part of the inputs, by a hash of theirs, so that an input does the same every
- * time: one in 128 goes through the checks that run it again and again; of those that fork one in 64 does; of those with
- * threads 15 in 16 are skipped. Each of these takes less than a tenth of the time.
+ * time: one in 64 goes through the checks that run it again and again; of those that fork one in 64 does; of those with
+ * threads 15 in 16 are skipped.
  */
-#define DEEP_MASK 127
+#define DEEP_MASK 63
 #define FORK_MASK 63
 #define THREADS_MASK 15
 
