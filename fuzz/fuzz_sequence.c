@@ -36,11 +36,11 @@
 /*
  * What costs far more than a program of one thread is done for a part of the inputs, by a hash of theirs, so that an input does the same every
  * time: one in 64 goes through the checks that run it again and again; of those that fork one in 64 does; of those with
- * threads 15 in 16 are skipped.
+ * threads seven in eight are skipped.
  */
 #define DEEP_MASK 63
 #define FORK_MASK 63
-#define THREADS_MASK 15
+#define THREADS_MASK 7
 
 /* A cache that outlives its thread, a block freed by another: no second thread is too many. */
 const struct mutator_options mutator_options = {.ops_max = 200, .threads_max = 3, .faults = true};
