@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -589,6 +590,8 @@ bool caller_fork(struct caller *caller, unsigned timeout_milliseconds, void (*in
 	caller->record->checks[VERDICT_FORK]++;
 	child = caller->scheduler != NULL ? caller->scheduler->fork() : fork();
 	if (child == 0) {
+		/* One that hangs goes with whoever waits for it. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		/* What happens here is told by the exit status; the shared record is the parent's. */
 		in_child();
 		signal(SIGABRT, SIG_DFL);
