@@ -308,10 +308,10 @@ bool cli_target_has_variant(const struct cli_target *target, const char *variant
 	return target->kind == TARGET_BUILT_IN || (target->kind == TARGET_LIBC && strcmp(variant, "asan") == 0);
 }
 
-bool cli_target_process(const struct cli_target *target, const char *process, char *path, size_t size, char *why,
-			size_t why_size)
+/* `given`: a runner that takes the place of those of the installation, or NULL. */
+static bool find_process(const struct cli_target *target, const char *process, const char *given, char *path,
+			 size_t size, char *why, size_t why_size)
 {
-	const char *const given = getenv("HEAPSTORM_RUNNER");
 	char relative[64];
 
 	if (target->kind == TARGET_CUSTOM)
@@ -338,6 +338,12 @@ bool cli_target_process(const struct cli_target *target, const char *process, ch
 	return false;
 }
 
+bool cli_target_process(const struct cli_target *target, const char *process, char *path, size_t size, char *why,
+			size_t why_size)
+{
+	return find_process(target, process, getenv("HEAPSTORM_RUNNER"), path, size, why, why_size);
+}
+
 static void take_line(FILE *file, char *line, size_t size)
 {
 	if (file == NULL || fgets(line, (int)size, file) == NULL)
@@ -354,7 +360,8 @@ static void probe(struct cli_target *target)
 	struct supervised result;
 	FILE *file;
 
-	if (!cli_target_process(target, "runner-plain", runner, sizeof runner, why, sizeof why))
+	/* What HEAPSTORM_RUNNER names may be a scheduled runner, which cannot be asked. */
+	if (!find_process(target, "runner-plain", NULL, runner, sizeof runner, why, sizeof why))
 		cli_die(STATUS_ENVIRONMENT, "%s: %s", target->name, why);
 	snprintf(output, sizeof output, "%s/probe", cli_temporary_folder());
 	if (!supervise(&supervision, &result))

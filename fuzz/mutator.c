@@ -607,6 +607,23 @@ static void make_free_all(struct mutator *m, struct view *v, struct batch *b)
 		batch_add(b, new_block(m, v, near(m, chance(m, 50) ? total : total / 2)));
 }
 
+/* A block goes, and its memory is asked for again at once: what it held must not show, and what was noted of it must be gone. */
+static void make_again(struct mutator *m, struct view *v, struct batch *b)
+{
+	uint64_t size;
+
+	if (v->live_count == 0)
+		batch_add(b, new_block(m, v, draw_size(m)));
+	if (v->live_count == 0)
+		return; /* a size that nobody can have */
+	const uint32_t label = v->live[mutator_below(m, v->live_count)];
+
+	size = v->size[label];
+	batch_free(b, v, label);
+	for (size_t i = 1 + few(m, 3); i > 0; i--)
+		batch_add(b, new_block(m, v, chance(m, 70) ? size : near(m, size)));
+}
+
 /* ---- Mutations ---- */
 
 /* False: this one does not apply here. */
@@ -687,12 +704,15 @@ static bool insert_pattern(struct mutator *m, struct program *p, struct view *v)
 	draw_thread(m, p, &thread);
 	place = draw_place(m, p, thread);
 	view_at(v, p, thread, place);
-	switch (mutator_below(m, 4)) {
+	switch (mutator_below(m, 5)) {
 	case 0:
 		make_realloc_chain(m, v, &b);
 		break;
 	case 1:
 		make_free_all(m, v, &b);
+		break;
+	case 2:
+		make_again(m, v, &b);
 		break;
 	default:
 		make_run(m, v, &b);
@@ -1249,7 +1269,7 @@ static void lighten(struct mutator *m, struct program *program)
 		}
 	}
 	const unsigned draw = (unsigned)mutator_below(m, 100);
-	const uint64_t budget = draw < 88 ? 48u << 10 : draw < 99 ? 384u << 10 : UINT64_MAX;
+	const uint64_t budget = draw < 88 ? 48u << 10 : draw < 98 ? 384u << 10 : UINT64_MAX;
 
 	for (uint64_t most = budget / 4; most > 256 && total_bytes(program) > budget; most /= 4) {
 		for (size_t thread = 0; thread < program->thread_count; thread++) {

@@ -63,7 +63,7 @@ try() {
 }
 
 planted calloc-tail-dirty
-printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = calloc 1 1\n' >program.heap
+printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 15\n  free a\n  b = calloc 1 15\n' >program.heap
 try not-zeroed
 grep -q 'What should have happened' repro.c || failures=$((failures + 1))
 # Two threads, whose order is forced.
@@ -71,8 +71,8 @@ planted remote-batch-cut
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 0\n  b = malloc 0\n  spawn t1\nthread t1\n  free a\n  free b\n' >program.heap
 try lost-memory
 # White box, a fault, and what only AddressSanitizer sees.
-planted bin-back-link-stays
-printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 0\n  b = aligned_alloc 32 17\n  free null\n  d = malloc 0\n  e = malloc 0\n' >program.heap
+planted merge-left-misses-tiny
+printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 0\n  b = malloc 17\n' >program.heap
 try invariant
 planted failed-realloc-frees
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 9\n  a = realloc a 60127477767\n' >program.heap
