@@ -16,6 +16,7 @@
 
 #define POLL_NANOSECONDS (2 * 1000 * 1000)
 #define STOP_GRACE_SECONDS 20 /* a fuzzer writes its corpus and figures before it ends */
+#define STANDSTILL_SECONDS 1  /* may be a hang: what stands still when its time is over is waited for */
 
 static double now(void)
 {
@@ -226,7 +227,8 @@ static void watch(const struct supervision *supervision, pid_t child, struct sup
 			kill(child, SIGABRT);
 		}
 		if (asked_to_stop == 0 &&
-		    ((supervision->budget_seconds > 0 && time - start > supervision->budget_seconds) ||
+		    ((supervision->budget_seconds > 0 && time - start > supervision->budget_seconds &&
+		      progress.waited < STANDSTILL_SECONDS) ||
 		     (supervision->interrupted != NULL && *supervision->interrupted))) {
 			asked_to_stop = time;
 			result->stopped = true;

@@ -17,7 +17,11 @@ struct supervision {
 	char *const *argv;      /* argv[0] is the path of the executable */
 	const char *output;     /* its standard error goes to this file; NULL: it is dropped */
 	double timeout_seconds; /* without progress for so long it is stuck and killed */
-	double budget_seconds;  /* after so long it is asked to stop (SIGINT) and this is no failure; 0: no limit */
+	/*
+	 * After so long it is asked to stop (SIGINT), which is no failure; 0: no limit. One that stands still at that moment is waited for, until
+	 * it makes progress or is stuck.
+	 */
+	double budget_seconds;
 	const volatile bool *interrupted;                                 /* ends it likewise when set; may be NULL */
 	void (*progress)(const struct run_record *record, void *context); /* about once a second; may be NULL */
 	void *context;

@@ -237,6 +237,16 @@ static void the_end_of_the_budget_is_no_failure(void **state)
 	supervised_release(&result);
 }
 
+static void a_hang_at_the_end_of_the_budget_is_stuck(void **state)
+{
+	struct supervised result = run("hang", (struct supervision){.budget_seconds = 1.5, .timeout_seconds = 2.5});
+
+	(void)state;
+	assert_false(result.stopped);
+	assert_int_equal(result.record->verdict.kind, VERDICT_STUCK);
+	supervised_release(&result);
+}
+
 static volatile bool interrupted;
 
 static void count_progress(const struct run_record *record, void *context)
@@ -321,6 +331,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_hang_is_stuck),
 		cmocka_unit_test(slow_progress_is_progress),
 		cmocka_unit_test(the_end_of_the_budget_is_no_failure),
+		cmocka_unit_test(a_hang_at_the_end_of_the_budget_is_stuck),
 		cmocka_unit_test(an_interrupt_ends_it),
 		cmocka_unit_test(an_executable_that_is_missing),
 		cmocka_unit_test(output_goes_to_the_file),

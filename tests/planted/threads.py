@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PATCHES = HERE / "threads"
 PROGRAMS = ROOT / "corpus" / "threads"
+SCENARIOS = ("mixed", "producer-consumer", "all-to-all", "churn", "first-call", "destructors", "fork", "foreign-realloc", "boundaries", "faults")
 
 
 def die(status, message):
@@ -121,17 +122,25 @@ def minimize(heapstorm, runner, program, work):
     return result, None if again.returncode == 0 else "does not replay: " + again.stdout
 
 
-def free_runner(runner, seconds):
-    """What ThreadSanitizer and the oracles see in threads that run freely: the first line of a report, or `clean`."""
-    start = time.monotonic()
-    try:
-        done = subprocess.run([runner, "--seed", "1", "mem_alloc_2.0"], capture_output=True, text=True, timeout=seconds,
-                              errors="replace", check=False, env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1"})
-    except subprocess.TimeoutExpired:
-        return "nothing"
-    found = re.search(r"WARNING: ThreadSanitizer: ([a-z -]+)", done.stderr)
-    what = found.group(1).strip() if found else f"status {done.returncode}"
-    return f"{what}, {time.monotonic() - start:.1f} s"
+def free_runner(heapstorm, runner, arguments, work):
+    """
+    What ThreadSanitizer and the oracles see in threads that run freely: each scenario of `heapstorm stress` has an equal share of the time, until
+    one of them finds something. What stands still at the end of its share is waited for (--timeout).
+    """
+    result = work / "free.json"
+    seconds = 0
+    for scenario in SCENARIOS:
+        done = subprocess.run(
+            [heapstorm, "stress", "mem_alloc_2.0", "--process", runner, "--variant", "tsan", "--scenario", scenario, "--seed", str(arguments.seed),
+             "--time", f"{arguments.tsan / len(SCENARIOS):g}s", "--timeout", "12s", "--out", work / "free", "--json", result],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode not in (0, 1):
+            die(3, f"heapstorm stress: {done.stdout}{done.stderr}")
+        record = json.loads(result.read_text())[0]
+        seconds += record["seconds"]
+        if record["verdict"] != "clean":
+            return f"{record['verdict']} ({scenario}), {seconds:.1f} s"
+    return "nothing"
 
 
 def main():
@@ -142,7 +151,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--strategy", default="mix", help="of heapstorm explore (default: mix)")
     parser.add_argument("--tsan", type=int, default=0, metavar="SECONDS",
-                        help="also let the threads of heapstorm stress run freely under ThreadSanitizer for so long")
+                        help="also let threads run freely under ThreadSanitizer for so long: all scenarios of heapstorm stress")
     parser.add_argument("--minimize", action="store_true", help="minimize what was found: operations, preemptions, seconds")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the minimized programs in this folder")
     parser.add_argument("names", nargs="*")
@@ -193,8 +202,8 @@ def main():
                     if arguments.keep:
                         arguments.keep.mkdir(exist_ok=True)
                         shutil.copy(work / "small.heap", arguments.keep / f"{name}.heap")
-        if arguments.tsan:
-            row += f" {free_runner(build_runner(build, environment, patch, 'tsan'), arguments.tsan)} |"
+            if arguments.tsan:
+                row += f" {free_runner(heapstorm, build_runner(build, environment, patch, 'tsan'), arguments, work)} |"
         print(row, flush=True)
     if sizes:
         median = [statistics.median(column) for column in zip(*sizes)]
