@@ -42,10 +42,13 @@ struct arguments {
 };
 
 /* One failure, kept once. */
+#define SIGNATURES_MAX 16
+
 struct finding {
 	enum verdict_kind kind;
 	char sentence[200], folder[512];
-	char signature[REPORT_SIGNATURE_MAX]; /* as it was found: the small program may have another one */
+	char *signatures[SIGNATURES_MAX]; /* as it was found: the small program may have another one */
+	unsigned signature_count;
 	const char *phase;
 	unsigned seen;
 	cJSON *json;
@@ -272,10 +275,25 @@ static void find_signature(const struct examination *exam, const struct program 
 	cJSON_Delete(stacks);
 }
 
+static bool has_signature(const struct finding *finding, const char *signature)
+{
+	for (unsigned i = 0; i < finding->signature_count; i++)
+		if (strcmp(finding->signatures[i], signature) == 0)
+			return true;
+	return false;
+}
+
+/* One failure may be found with several signatures: a sanitizer says the same in more than one way. */
+static void add_signature(struct finding *finding, const char *signature)
+{
+	if (finding->signature_count < SIGNATURES_MAX)
+		finding->signatures[finding->signature_count++] = strdup(signature);
+}
+
 static struct finding *find_finding(struct examination *exam, const char *signature, const char *folder)
 {
 	for (unsigned i = 0; i < exam->finding_count; i++)
-		if (strcmp(exam->findings[i].signature, signature) == 0 || strcmp(exam->findings[i].folder, folder) == 0)
+		if (has_signature(&exam->findings[i], signature) || strcmp(exam->findings[i].folder, folder) == 0)
 			return &exam->findings[i];
 	return NULL;
 }
@@ -289,7 +307,7 @@ static void take_finding(struct examination *exam, const struct failure *failure
 	finding->kind = verdict->kind;
 	finding->phase = exam->phase->name;
 	finding->seen = 1;
-	snprintf(finding->signature, sizeof finding->signature, "%s", signature);
+	add_signature(finding, signature);
 	snprintf(finding->sentence, sizeof finding->sentence, "%.*s", (int)sizeof finding->sentence - 1,
 		 verdict->message);
 	snprintf(finding->folder, sizeof finding->folder, "%s", failure->folder);
@@ -332,6 +350,8 @@ static bool keep(struct examination *exam, struct program *program, struct run_r
 		finding = find_finding(exam, signature, failure.folder);
 		if (finding == NULL)
 			take_finding(exam, &failure, signature);
+		else
+			add_signature(finding, signature);
 		failure_release(&failure);
 	}
 	if (finding != NULL) {
@@ -576,8 +596,8 @@ static void keep_round(struct examination *exam, const struct scenario *scenario
 	cJSON_AddNumberToObject(details, "threads", STRESS_THREADS);
 	runner = pin_down(exam, &program, record, executable);
 	exam->kept += cli_now() - start;
-	keep(exam, &program, record, executable, runner != NULL ? runner : variant, runner, details);
-	if (runner == NULL)
+	if (keep(exam, &program, record, executable, runner != NULL ? runner : variant, runner, details) &&
+	    runner == NULL)
 		printf("  again:     heapstorm stress \"%s\" --variant %s --scenario %s --threads %d --seed %s --round %s\n",
 		       exam->target->spec, variant, scenario->name, STRESS_THREADS, exam->arguments->seed, number);
 	cJSON_Delete(details);
