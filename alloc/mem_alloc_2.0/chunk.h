@@ -73,6 +73,12 @@ static inline struct chunk *chunk_of(const void *pointer)
 	return (struct chunk *)((uintptr_t)pointer & -CHUNK_SIZE);
 }
 
+/* The cache in whose heap the chunk is. */
+static inline struct ThreadCache *owner_of(const struct chunk *chunk)
+{
+	return atomic_load_explicit(&chunk->owner, memory_order_relaxed);
+}
+
 static inline size_t granule_of(const void *pointer)
 {
 	return ((uintptr_t)pointer & (CHUNK_SIZE - 1)) / GRANULE;

@@ -115,6 +115,19 @@ static char *map_mapping(size_t length, size_t offset, size_t alignment, bool pa
 	return start + skipped;
 }
 
+/* A mapping that is nobody's yet becomes a large block. Returns its payload. */
+static void *make_large(char *start, size_t offset, size_t length)
+{
+	struct large *large = (struct large *)(start + offset) - 1;
+
+	ma2_span_lock();
+	large->block.size = length;
+	large->slack = 0;
+	list(large);
+	ma2_span_unlock();
+	return large + 1;
+}
+
 /* Hardened: the payload ends at the guard page, but for what the alignment takes. */
 static void *allocate_guarded(size_t size, size_t alignment, size_t *dirty)
 {
@@ -123,7 +136,6 @@ static void *allocate_guarded(size_t size, size_t alignment, size_t *dirty)
 	size_t step = payload_at_chunk || alignment < GRANULE ? GRANULE : alignment;
 	size_t offset = payload_at_chunk ? page : step > sizeof(struct large) ? step : sizeof(struct large);
 	size_t length = size > PTRDIFF_MAX - step ? 0 : mapping_size(offset, (size + step - 1) & -step);
-	struct large *large;
 	char *start;
 
 	if (length == 0) {
@@ -140,13 +152,7 @@ static void *allocate_guarded(size_t size, size_t alignment, size_t *dirty)
 	*dirty = 0;
 	/* Where the kernel has no area left for a guard, there is none. */
 	os_guard(start + length, page);
-	large = (struct large *)(start + offset) - 1;
-	ma2_span_lock();
-	large->block.size = length;
-	large->slack = 0;
-	list(large);
-	ma2_span_unlock();
-	return large + 1;
+	return make_large(start, offset, length);
 }
 
 static void free_guarded(struct large *large)
@@ -219,13 +225,7 @@ void *ma2_large_allocate(size_t size, size_t alignment, size_t *dirty)
 		errno = ENOMEM;
 		return NULL;
 	}
-	large = (struct large *)(start + offset) - 1;
-	ma2_span_lock();
-	large->block.size = length;
-	large->slack = 0;
-	list(large);
-	ma2_span_unlock();
-	return large + 1;
+	return make_large(start, offset, length);
 }
 
 void ma2_large_free(void *pointer)

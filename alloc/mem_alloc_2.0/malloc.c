@@ -338,7 +338,7 @@ static bool resize_in_place(void *pointer, size_t have, size_t granules)
 	if (granules == have)
 		return true;
 	/* Only the owner changes tags. Others keep a block that does not waste too much. */
-	if (atomic_load_explicit(&chunk->owner, memory_order_relaxed) != cache)
+	if (owner_of(chunk) != cache)
 		return granules < have && granules >= have - have / 4;
 	/* A small rest is not worth a free block of its own, but every byte of a page that is not used is. */
 	if (granules < have && have - granules <= have / 8)

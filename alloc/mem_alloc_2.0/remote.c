@@ -4,11 +4,6 @@
 
 #include "thread_cache.h"
 
-static struct ThreadCache *owner_of(struct chunk *chunk)
-{
-	return atomic_load_explicit(&chunk->owner, memory_order_relaxed);
-}
-
 /* The chunk has changed hands meanwhile, and may be gone: whoever has it looks. */
 static void tell_all(void)
 {

@@ -91,11 +91,6 @@ static void push(struct magazine *magazine, struct Block *block)
 	magazine->count++;
 }
 
-static struct ThreadCache *owner_of(struct chunk *chunk)
-{
-	return atomic_load_explicit(&chunk->owner, memory_order_relaxed);
-}
-
 /* The blocks of a batch go home. */
 static void deliver(struct ThreadCache *cache, const struct batch *batch)
 {

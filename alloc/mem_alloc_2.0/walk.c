@@ -42,11 +42,13 @@ static void unmark(const void *block)
 }
 
 /*
- * The first class from `cls` on whose magazine is not empty, MAGAZINE_CLASSES if there is none. Most are empty, and walk and check look through
- * all of them many times. Not instrumented for the same reason: all that is read is the cache itself.
+ * Walk and check look through a few hundred words of each cache, mostly zero, for every program of a fuzzer. What only reads these words is not
+ * instrumented: they lie in a structure of known size, so that there is nothing to find, and the instrumented loops cost more than all else.
  */
-__attribute__((no_sanitize("address", "undefined"))) static unsigned int next_filled(const struct ThreadCache *cache,
-										     unsigned int cls)
+#define READS_TABLES __attribute__((no_sanitize("address", "undefined")))
+
+/* The first class from `cls` on whose magazine has a block or a count, MAGAZINE_CLASSES if there is none. */
+READS_TABLES static unsigned int next_used(const struct ThreadCache *cache, unsigned int cls)
 {
 	const struct magazine *const all = cache->magazines;
 
@@ -54,11 +56,11 @@ __attribute__((no_sanitize("address", "undefined"))) static unsigned int next_fi
 		uintptr_t any = 0;
 
 		for (unsigned int i = 0; i < 8; i++)
-			any |= (uintptr_t)all[cls + i].head;
+			any |= (uintptr_t)all[cls + i].head | all[cls + i].count;
 		if (any != 0)
 			break;
 	}
-	while (cls < MAGAZINE_CLASSES && all[cls].head == NULL)
+	while (cls < MAGAZINE_CLASSES && all[cls].head == NULL && all[cls].count == 0)
 		cls++;
 	return cls;
 }
@@ -67,8 +69,8 @@ __attribute__((no_sanitize("address", "undefined"))) static unsigned int next_fi
 static bool for_cached(bool (*each)(const struct Block *block, size_t granules_min, void *context), void *context)
 {
 	for (struct ThreadCache *cache = all_caches(); cache != NULL; cache = cache->all_next) {
-		for (unsigned int cls = next_filled(cache, 0); cls < MAGAZINE_CLASSES;
-		     cls = next_filled(cache, cls + 1))
+		for (unsigned int cls = next_used(cache, 0); cls < MAGAZINE_CLASSES;
+		     cls = next_used(cache, cls + 1))
 			for (const struct Block *block = cache->magazines[cls].head; block != NULL;
 			     block = linked_next(block))
 				if (!each(block, class_granules(cls), context))
@@ -170,12 +172,8 @@ static bool fault(const struct report *report, const void *where, const char *wh
 	return false;
 }
 
-/*
- * Does a block start in [from, to)? A word at a time: most of a chunk may be one block. Not instrumented, since a check is run for every
- * program of a fuzzer, and all that is read lies within the chunk.
- */
-__attribute__((no_sanitize("address", "undefined"))) static bool has_start_between(const struct chunk *chunk,
-										   size_t from, size_t to)
+/* Does a block start in [from, to)? A word at a time: most of a chunk may be one block. */
+READS_TABLES static bool has_start_between(const struct chunk *chunk, size_t from, size_t to)
 {
 	const struct tag_word *first = &chunk->tags[from / 64], *last = &chunk->tags[(to - 1) / 64];
 	const uint64_t in_first = ~(uint64_t)0 << from % 64, in_last = ~(uint64_t)0 >> (63 - (to - 1) % 64);
@@ -244,7 +242,7 @@ static bool check_chunk(struct chunk *chunk, const struct report *report, size_t
 }
 
 /* Is there a block in one of the 8 bins from `cls` on, or a bit of theirs? */
-__attribute__((no_sanitize("address", "undefined"))) static bool any_bin(const struct heap *heap, unsigned int cls)
+READS_TABLES static bool any_bin(const struct heap *heap, unsigned int cls)
 {
 	uint64_t any = heap->occupied[cls / 64] >> cls % 64 & 0xff;
 
@@ -253,9 +251,8 @@ __attribute__((no_sanitize("address", "undefined"))) static bool any_bin(const s
 	return any != 0;
 }
 
-/* The first class from `cls` on that needs a look: its bin is not empty or its bit is set. Not instrumented for the same reason: it reads the heap alone. */
-__attribute__((no_sanitize("address", "undefined"))) static unsigned int next_bin(const struct heap *heap,
-										  unsigned int cls)
+/* The first class from `cls` on that needs a look: its bin is not empty or its bit is set. */
+READS_TABLES static unsigned int next_bin(const struct heap *heap, unsigned int cls)
 {
 	_Static_assert(HEAP_CLASSES % 8 == 0, "bins are looked at by eights");
 	while (cls < HEAP_CLASSES && heap->bins[cls] == NULL && (heap->occupied[cls / 64] >> cls % 64 & 1) == 0)
@@ -278,7 +275,7 @@ static bool check_bins(const struct ThreadCache *cache, const struct report *rep
 			struct chunk *chunk = chunk_of(block);
 			size_t granule = granule_of(block);
 
-			if (is_large(block) || atomic_load_explicit(&chunk->owner, memory_order_relaxed) != cache)
+			if (is_large(block) || owner_of(chunk) != cache)
 				return fault(report, block, "a bin has a block of another heap");
 			if (!tag_is_start(chunk, granule) || !tag_is_free(chunk, granule))
 				return fault(report, block, "a bin has a block that is not free");
@@ -305,7 +302,7 @@ static bool check_heap(const struct ThreadCache *cache, const struct report *rep
 	for (struct chunk *chunk = cache->heap.chunks; chunk != NULL; previous = chunk, chunk = chunk->next) {
 		if (chunk->previous != previous)
 			return fault(report, chunk, "the chunk has a wrong back link");
-		if (atomic_load_explicit(&chunk->owner, memory_order_relaxed) != cache)
+		if (owner_of(chunk) != cache)
 			return fault(report, chunk, "the chunk is in the list of another owner");
 		if (!check_chunk(chunk, report, &listed))
 			return false;
@@ -320,29 +317,10 @@ static bool check_heap(const struct ThreadCache *cache, const struct report *rep
 	return check_bins(cache, report, listed);
 }
 
-/* The first class from `cls` on whose magazine has a block or a count. Not instrumented: see next_filled. */
-__attribute__((no_sanitize("address", "undefined"))) static unsigned int next_counted(const struct ThreadCache *cache,
-										      unsigned int cls)
-{
-	const struct magazine *const all = cache->magazines;
-
-	for (; cls + 8 <= MAGAZINE_CLASSES; cls += 8) {
-		uintptr_t any = 0;
-
-		for (unsigned int i = 0; i < 8; i++)
-			any |= (uintptr_t)all[cls + i].head | all[cls + i].count;
-		if (any != 0)
-			break;
-	}
-	while (cls < MAGAZINE_CLASSES && all[cls].head == NULL && all[cls].count == 0)
-		cls++;
-	return cls;
-}
-
 static bool check_magazines(const struct ThreadCache *cache, const struct report *report)
 {
-	for (unsigned int cls = next_counted(cache, 0); cls < MAGAZINE_CLASSES && !cache->count_stale;
-	     cls = next_counted(cache, cls + 1)) {
+	for (unsigned int cls = next_used(cache, 0); cls < MAGAZINE_CLASSES && !cache->count_stale;
+	     cls = next_used(cache, cls + 1)) {
 		const struct magazine *magazine = &cache->magazines[cls];
 		const struct Block *block = magazine->head;
 		uint32_t left = magazine->count;
