@@ -66,12 +66,14 @@ const char *cli_default_variant(const char *allocator, const struct program *pro
 /* What these processes are told for the allocator: its name, or a path. */
 const char *cli_process_argument(const char *allocator);
 
+/* Adds a word after a blank, in single quotes unless it is plain; a ' in it becomes '\''. What is longer than `size` is cut off. */
+void cli_add_word(char *words, size_t size, const char *word, bool plain);
+
 /* Adds a word to a command line, quoted where a shell needs it. */
 void cli_add_quoted(char *words, size_t size, const char *word);
 
 /* A word as a shell takes it; kept until the next call. */
 const char *cli_quoted(const char *word);
-
 
 /* Ends the process with status 3 if the executable that wrote the record has another idea of it. */
 void cli_check_version(const char *executable, const struct run_record *record);

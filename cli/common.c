@@ -59,10 +59,9 @@ void cli_install_path(const char *relative, char *path, size_t size)
 		cli_die(STATUS_ENVIRONMENT, "the path of the installation is too long");
 }
 
-void cli_add_quoted(char *words, size_t size, const char *word)
+void cli_add_word(char *words, size_t size, const char *word, bool plain)
 {
 	size_t at = strlen(words);
-	const bool plain = word[strcspn(word, " \t'\"\\$`*?[]()<>|&;~#!{}\n")] == '\0';
 
 	if (at > 0 && at + 1 < size)
 		words[at++] = ' ';
@@ -74,6 +73,11 @@ void cli_add_quoted(char *words, size_t size, const char *word)
 	for (; *word != '\0' && at + 6 < size; word++)
 		at += (size_t)snprintf(words + at, size - at, *word == '\'' ? "'\\''" : "%c", *word);
 	snprintf(words + at, size - at, "'");
+}
+
+void cli_add_quoted(char *words, size_t size, const char *word)
+{
+	cli_add_word(words, size, word, word[strcspn(word, " \t'\"\\$`*?[]()<>|&;~#!{}\n")] == '\0');
 }
 
 const char *cli_quoted(const char *word)

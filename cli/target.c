@@ -30,21 +30,7 @@ static size_t target_count;
 
 void cli_target_add_word(char *spec, size_t size, const char *word)
 {
-	size_t at = strlen(spec);
-	const bool plain = word[0] != '\0' && word[strcspn(word, " \t'\"\\#")] == '\0';
-
-	if (at > 0 && at + 1 < size) {
-		spec[at++] = ' ';
-		spec[at] = '\0';
-	}
-	if (plain) {
-		snprintf(spec + at, size - at, "%s", word);
-		return;
-	}
-	at += (size_t)snprintf(spec + at, size - at, "'");
-	for (; *word != '\0' && at + 6 < size; word++)
-		at += (size_t)snprintf(spec + at, size - at, *word == '\'' ? "'\\''" : "%c", *word);
-	snprintf(spec + at, at < size ? size - at : 0, "'");
+	cli_add_word(spec, size, word, word[0] != '\0' && word[strcspn(word, " \t'\"\\#")] == '\0');
 }
 
 /* Splits a spelling into words as a shell does with ' " and \. */
