@@ -164,6 +164,17 @@ unsigned long long cli_number(const char *text, const char *option, unsigned lon
 	return number;
 }
 
+/* Leaves of a path the folder that it is in. */
+static void cut_to_folder(char *path)
+{
+	char *const slash = strrchr(path, '/');
+
+	if (slash == NULL)
+		strcpy(path, ".");
+	else
+		slash[slash == path] = '\0';
+}
+
 void cli_check_writable(const char *path)
 {
 	char folder[PATH_MAX];
@@ -174,12 +185,7 @@ void cli_check_writable(const char *path)
 	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
 		cli_die(STATUS_USAGE, "%s: is a folder, expected a file to write", path);
 	snprintf(folder, sizeof folder, "%s", path);
-	char *const slash = strrchr(folder, '/');
-
-	if (slash == NULL)
-		strcpy(folder, ".");
-	else
-		slash[slash == folder] = '\0';
+	cut_to_folder(folder);
 	if (access(folder, W_OK) != 0)
 		cli_die(STATUS_USAGE, "%s: cannot be written: %s", path, strerror(errno));
 }
@@ -193,14 +199,8 @@ void cli_check_folder(const char *path)
 		cli_die(STATUS_USAGE, "'%s': is no name of a folder", path);
 	snprintf(part, sizeof part, "%s", path);
 	/* The first folder above that is there. */
-	while (stat(part, &status) != 0 && errno == ENOENT) {
-		char *const slash = strrchr(part, '/');
-
-		if (slash == NULL)
-			strcpy(part, ".");
-		else
-			slash[slash == part] = '\0';
-	}
+	while (stat(part, &status) != 0 && errno == ENOENT)
+		cut_to_folder(part);
 	if (stat(part, &status) != 0 || (!S_ISDIR(status.st_mode) && (errno = ENOTDIR)) || access(part, W_OK) != 0)
 		cli_die(STATUS_USAGE, "%s: cannot be created: %s", path, strerror(errno));
 }
