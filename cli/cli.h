@@ -57,6 +57,9 @@ void cli_process_path(const char *allocator, const char *process, char *path, si
 /* The process runner-VARIANT, or what the environment variable HEAPSTORM_RUNNER names: one that is linked with another build of the allocators. */
 void cli_runner_path(const char *allocator, const char *variant, char *path, size_t size);
 
+/* The value of --variant of a verb that runs programs. Ends the process with status 2 if there is no such runner. */
+const char *cli_check_variant(const char *value);
+
 /*
  * The variant in which a program is best seen to fail: sched for one with a schedule, else asan, or plain where the allocator is not compiled for
  * it. `program` may be NULL.

@@ -113,6 +113,13 @@ void cli_runner_path(const char *allocator, const char *variant, char *path, siz
 	cli_process_path(allocator, process, path, size);
 }
 
+const char *cli_check_variant(const char *value)
+{
+	if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0 && strcmp(value, "sched") != 0)
+		cli_die(STATUS_USAGE, "--variant %s: expected asan, plain or sched", value);
+	return value;
+}
+
 const char *cli_default_variant(const char *allocator, const struct program *program)
 {
 	if (program != NULL &&

@@ -62,9 +62,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		arguments->repeat = repeat;
 		return 0;
 	case OPTION_VARIANT:
-		if (strcmp(value, "asan") != 0 && strcmp(value, "plain") != 0 && strcmp(value, "sched") != 0)
-			cli_die(STATUS_USAGE, "--variant %s: expected asan, plain or sched", value);
-		arguments->variant = value;
+		arguments->variant = cli_check_variant(value);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
