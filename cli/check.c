@@ -36,7 +36,7 @@
 
 struct arguments {
 	struct shared_options shared;
-	const char *out, *seed;
+	const char *seed;
 	char *spec; /* options of sources, as they are spelt in a program */
 	double budget;
 };
@@ -87,7 +87,6 @@ enum {
 	OPTION_BUDGET = 256,
 	OPTION_CFLAGS,
 	OPTION_FUNCTION,
-	OPTION_OUT,
 	OPTION_PREFIX,
 	OPTION_SEED,
 	OPTION_SINGLE,
@@ -126,9 +125,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	case OPTION_FUNCTION:
 		add_word(arguments, "--function");
 		add_word(arguments, value);
-		return 0;
-	case OPTION_OUT:
-		arguments->out = value;
 		return 0;
 	case OPTION_PREFIX:
 		add_word(arguments, "--prefix");
@@ -327,7 +323,7 @@ static bool keep(struct examination *exam, struct program *program, struct run_r
 		.program = program,
 		.record = record,
 		.allocator = exam->target->spec,
-		.out = exam->arguments->out,
+		.out = exam->arguments->shared.out,
 		.executable = executable,
 		.sanitizer_output = exam->output,
 		.variant = variant,
@@ -866,14 +862,13 @@ int cmd_check(int argc, char **argv)
 		{NULL, 'l', "LIB", 0, "Link with a library", 0},
 		{NULL, 'L', "DIR", 0, "Where libraries are", 0},
 		{"single-thread", OPTION_SINGLE, NULL, 0, "It is for one thread at a time: nothing with threads is run", 0},
-		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the random programs (default 1)", 0},
 		{0},
 	};
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
-		.children = shared_children,
+		.children = keeping_children,
 		.args_doc = "NAME | LIBRARY.so | SOURCE... | FOLDER",
 		.doc = "Examines any allocator: one that is built in or installed (heapstorm list), a shared object, or "
 		       "sources in C or C++, "
@@ -881,7 +876,7 @@ int cmd_check(int argc, char **argv)
 		       "Goes on after a bug to find the others, and makes each as small as it gets."
 		       "\vThe last line is `verdict: NAME' of the first bug, clean if nothing was found.",
 	};
-	struct arguments arguments = {.out = "heapstorm-failures", .seed = "1", .budget = 60, .shared.timeout = 10};
+	struct arguments arguments = {.seed = "1", .budget = 60, .shared.timeout = 10};
 	char *spec = calloc(1, 4 * PATH_MAX);
 	enum verdict_kind verdict;
 	struct cli_target *target;
@@ -902,7 +897,7 @@ int cmd_check(int argc, char **argv)
 	if (arguments.spec[0] != '\0')
 		snprintf(spec + strlen(spec), 4 * PATH_MAX - strlen(spec), " %s", arguments.spec);
 	output_check(&arguments.shared);
-	cli_check_folder(arguments.out);
+	cli_check_folder(arguments.shared.out);
 	target = cli_target(spec, "check");
 	cli_catch_interrupts();
 	verdict = examine(&arguments, target);

@@ -21,14 +21,13 @@
 
 struct arguments {
 	struct shared_options shared;
-	const char *allocator, *strategy, *bound, *out, *runs, *seed, *runner, *scenario, *threads;
+	const char *allocator, *strategy, *bound, *runs, *seed, *runner, *scenario, *threads;
 	double budget;
 };
 
 enum {
 	OPTION_BOUND = 256,
 	OPTION_BUDGET,
-	OPTION_OUT,
 	OPTION_RUNNER,
 	OPTION_RUNS,
 	OPTION_SCENARIO,
@@ -70,9 +69,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_BUDGET:
 		arguments->budget = cli_seconds(value, "--budget");
-		return 0;
-	case OPTION_OUT:
-		arguments->out = value;
 		return 0;
 	case OPTION_RUNNER:
 		arguments->runner = value;
@@ -120,11 +116,11 @@ static void keep_failure(const struct arguments *arguments, const struct schedul
 	program_take_schedule(program, record);
 	printf("  schedule:  %u preemption%s, %" PRIu64 " scheduling points\n", record->preemption_count,
 	       record->preemption_count == 1 ? "" : "s", record->points);
-	scheduled_confirm(scheduled, program, record, arguments->out);
+	scheduled_confirm(scheduled, program, record, arguments->shared.out);
 	*failure = (struct failure){.program = program,
 				    .record = record,
 				    .allocator = scheduled->allocator,
-				    .out = arguments->out,
+				    .out = arguments->shared.out,
 				    .executable = scheduled->runner,
 				    .variant = "sched",
 				    .runner = "sched",
@@ -220,14 +216,13 @@ int cmd_explore(int argc, char **argv)
 		 "Schedules of each file, or of all programs (default 10000; bounded: all)", 0},
 		{"budget", OPTION_BUDGET, "TIME", 0, "Stop after TIME, shared by the programs", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the first schedule (default 1)", 0},
-		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
 		{"runner", OPTION_RUNNER, "FILE", 0, "Another scheduled runner than the installed one", 0},
 		{0},
 	};
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
-		.children = shared_children,
+		.children = keeping_children,
 		.args_doc = "[ALLOCATOR | FILE...]",
 		.doc = "Runs programs with threads (those of the files, or random ones) under many schedules, one "
 		       "thread at a time, and keeps the schedule "
@@ -235,12 +230,8 @@ int cmd_explore(int argc, char **argv)
 		       "fails in a file that replays."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
-	struct arguments arguments = {.strategy = "mix",
-				      .scenario = scenarios[0].name,
-				      .threads = "3",
-				      .out = "heapstorm-failures",
-				      .seed = "1",
-				      .shared.timeout = 10};
+	struct arguments arguments = {
+		.strategy = "mix", .scenario = scenarios[0].name, .threads = "3", .seed = "1", .shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	int files = argc - first;
 	static struct run_record total;
@@ -265,7 +256,7 @@ int cmd_explore(int argc, char **argv)
 	if (files == 0 && is_bounded(&arguments))
 		cli_die(STATUS_USAGE, "--strategy bounded needs a file: it runs all schedules of one program");
 	output_check(&arguments.shared);
-	cli_check_folder(arguments.out);
+	cli_check_folder(arguments.shared.out);
 	cli_catch_interrupts();
 	for (int i = 0; i < files; i++)
 		argv[first + i] = (char *)cli_program_path(argv[first + i]);

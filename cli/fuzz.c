@@ -19,22 +19,13 @@
 
 struct arguments {
 	struct shared_options shared;
-	const char *corpus, *seeds, *out, *target, *max_runs;
+	const char *corpus, *seeds, *target, *max_runs;
 	char *random_seed;
 	double budget;
 	bool threads;
 };
 
-enum {
-	OPTION_BUDGET = 256,
-	OPTION_CORPUS,
-	OPTION_OUT,
-	OPTION_RUNS,
-	OPTION_SEED,
-	OPTION_SEEDS,
-	OPTION_TARGET,
-	OPTION_THREADS
-};
+enum { OPTION_BUDGET = 256, OPTION_CORPUS, OPTION_RUNS, OPTION_SEED, OPTION_SEEDS, OPTION_TARGET, OPTION_THREADS };
 
 /* What libFuzzer last said of itself. */
 struct engine_status {
@@ -58,9 +49,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_CORPUS:
 		arguments->corpus = value;
-		return 0;
-	case OPTION_OUT:
-		arguments->out = value;
 		return 0;
 	case OPTION_RUNS:
 		snprintf(runs, sizeof runs, "%llu", cli_number(value, "--runs", 1, INT32_MAX));
@@ -306,7 +294,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 		failure = (struct failure){.program = &program,
 					   .record = result.record,
 					   .allocator = is_one(allocator) ? allocator : result.record->allocator,
-					   .out = arguments->out,
+					   .out = arguments->shared.out,
 					   .input = result.record->input,
 					   .input_size = result.record->input_size,
 					   .executable = target,
@@ -356,7 +344,6 @@ int cmd_fuzz(int argc, char **argv)
 		 0},
 		{"corpus", OPTION_CORPUS, "DIR", 0, "Begin with the inputs in DIR and keep new ones there", 0},
 		{"seeds", OPTION_SEEDS, "DIR", 0, "Begin also with the programs (text) in DIR", 0},
-		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
 		{"runs", OPTION_RUNS, "N", 0, "Stop after N programs", 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the random numbers", 0},
 		{"threads", OPTION_THREADS, NULL, 0,
@@ -367,14 +354,14 @@ int cmd_fuzz(int argc, char **argv)
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
-		.children = shared_children,
+		.children = keeping_children,
 		.args_doc = "[ALLOCATOR[,ALLOCATOR...]]",
 		.doc = "Searches for bugs with libFuzzer under AddressSanitizer and UndefinedBehaviorSanitizer: random "
 		       "programs, guided by "
 		       "coverage, on the allocators side by side (default: all)."
 		       "\vThe last line is `verdict: NAME', clean if nothing was found.",
 	};
-	struct arguments arguments = {.out = "heapstorm-failures", .shared.timeout = 10};
+	struct arguments arguments = {.shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	const char *allocator = NULL;
 	enum verdict_kind verdict;
@@ -384,7 +371,7 @@ int cmd_fuzz(int argc, char **argv)
 	if (argc - first == 1)
 		allocator = check_allocators(argv[first], arguments.threads);
 	output_check(&arguments.shared);
-	cli_check_folder(arguments.out);
+	cli_check_folder(arguments.shared.out);
 	cli_catch_interrupts();
 	verdict = run(&arguments, allocator);
 	printf("verdict: %s\n", verdict_name(verdict));

@@ -6,7 +6,7 @@
 
 #include "cli.h"
 
-enum { OPTION_JSON = 1024, OPTION_JUNIT, OPTION_SARIF, OPTION_TIMEOUT };
+enum { OPTION_JSON = 1024, OPTION_JUNIT, OPTION_SARIF, OPTION_TIMEOUT, OPTION_OUT };
 
 static error_t parse_shared(int key, char *value, struct argp_state *state)
 {
@@ -24,6 +24,23 @@ static error_t parse_shared(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_TIMEOUT:
 		options->timeout = cli_seconds(value, "--timeout");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static error_t parse_keeping(int key, char *value, struct argp_state *state)
+{
+	struct shared_options *const options = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		options->out = "heapstorm-failures";
+		state->child_inputs[0] = options;
+		return 0;
+	case OPTION_OUT:
+		options->out = value;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -54,11 +71,20 @@ static const struct argp_option results_options[] = {
 	{0},
 };
 
+static const struct argp_option keeping_options[] = {
+	{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
+	{0},
+};
+
 static const struct argp timeout_argp = {
 	.options = timeout_options, .parser = parse_shared, .help_filter = fill_in_default};
 static const struct argp results_argp = {.options = results_options, .parser = parse_shared};
+static const struct argp_child results_children[] = {{&results_argp, 0, NULL, 0}, {0}};
+static const struct argp keeping_argp = {
+	.options = keeping_options, .parser = parse_keeping, .children = results_children};
 const struct argp_child timeout_children[] = {{&timeout_argp, 0, NULL, 0}, {0}};
 const struct argp_child shared_children[] = {{&timeout_argp, 0, NULL, 0}, {&results_argp, 0, NULL, 0}, {0}};
+const struct argp_child keeping_children[] = {{&timeout_argp, 0, NULL, 0}, {&keeping_argp, 0, NULL, 0}, {0}};
 
 void output_give_options(struct argp_state *state, struct shared_options *options)
 {

@@ -9,6 +9,7 @@
 struct shared_options {
 	double timeout;                   /* --timeout, in seconds; the verb's default before parsing */
 	const char *json, *junit, *sarif; /* files, NULL: not asked for, "-": standard output */
+	const char *out;                  /* --out: the folder for failures; NULL where there is no such option */
 };
 
 /*
@@ -17,8 +18,9 @@ struct shared_options {
  */
 extern const struct argp_child timeout_children[]; /* --timeout */
 extern const struct argp_child shared_children[];  /* --timeout, --json, --junit, --sarif */
+extern const struct argp_child keeping_children[]; /* those of shared_children, --out */
 
-/* Hands `options` over to all of shared_children. */
+/* Hands `options` over to all of shared_children or keeping_children. */
 void output_give_options(struct argp_state *state, struct shared_options *options);
 
 /* Ends the process with status 2 if one of the files cannot be created, before any work is done for it. */

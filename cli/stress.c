@@ -24,15 +24,14 @@ struct arguments {
 	uint64_t round;                 /* the only one; 0: all */
 	uint64_t shard, shards;
 	const struct scenario *scenario;
-	const char *variant, *process, *runner, *out;
+	const char *variant, *process, *runner;
 	double time, schedule;
 };
 
 #define SCHEDULED_THREADS_MAX 128 /* of a scheduled run */
 
 enum {
-	OPTION_OUT = 256,
-	OPTION_PROCESS,
+	OPTION_PROCESS = 256,
 	OPTION_ROUND,
 	OPTION_ROUNDS,
 	OPTION_RUNNER,
@@ -65,9 +64,6 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_INIT:
 		output_give_options(state, &arguments->shared);
-		return 0;
-	case OPTION_OUT:
-		arguments->out = value;
 		return 0;
 	case OPTION_PROCESS:
 		arguments->process = value;
@@ -216,7 +212,7 @@ static bool hand_over(const struct arguments *arguments, const char *allocator, 
 	printf("             %s in schedule %" PRIu64 ", after %.1f s\n", verdict_name(result->record->verdict.kind),
 	       result->record->programs + 1, cli_now() - start);
 	program_take_schedule(program, result->record);
-	scheduled_confirm(&scheduled, program, result->record, arguments->out);
+	scheduled_confirm(&scheduled, program, result->record, arguments->shared.out);
 	return true;
 }
 
@@ -240,7 +236,7 @@ static void keep_failure(const struct arguments *arguments, const char *allocato
 	*failure = (struct failure){.program = program,
 				    .record = record,
 				    .allocator = allocator,
-				    .out = arguments->out,
+				    .out = arguments->shared.out,
 				    .executable = process,
 				    .sanitizer_output = output,
 				    .variant = arguments->variant,
@@ -340,7 +336,6 @@ int cmd_stress(int argc, char **argv)
 		{"shard", OPTION_SHARD, "I/N", 0, "Only the rounds that leave I when divided by N", 0},
 		{"round", OPTION_ROUND, "R", 0, "Only round R, again and again", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0, "tsan (the default), asan or plain", 0},
-		{"out", OPTION_OUT, "DIR", 0, "Keep failures in DIR (default heapstorm-failures)", 0},
 		{"schedule", OPTION_SCHEDULE, "TIME", 0,
 		 "Look for TIME for a schedule under which a failure comes each time (default 20s)", 0},
 		{"runner", OPTION_RUNNER, "FILE", 0, "Another scheduled runner than the installed one", 0},
@@ -350,7 +345,7 @@ int cmd_stress(int argc, char **argv)
 	const struct argp argp = {
 		.options = options,
 		.parser = parse_option,
-		.children = shared_children,
+		.children = keeping_children,
 		.args_doc = "[ALLOCATOR]",
 		.doc = "Runs threads at full speed that allocate, free and hand blocks to each other, with every "
 		       "oracle, "
@@ -363,7 +358,6 @@ int cmd_stress(int argc, char **argv)
 		.shards = 1,
 		.scenario = &scenarios[0],
 		.variant = "tsan",
-		.out = "heapstorm-failures",
 		.time = 60,
 		.schedule = 20,
 		.shared.timeout = 20,
@@ -383,7 +377,7 @@ int cmd_stress(int argc, char **argv)
 	if (arguments.round != 0 && arguments.shards != 1)
 		cli_die(STATUS_USAGE, "--round and --shard exclude each other");
 	allocator = cli_check_allocator(allocator, "stress");
-	cli_check_folder(arguments.out);
+	cli_check_folder(arguments.shared.out);
 	output_check(&arguments.shared);
 	cli_catch_interrupts();
 	snprintf(output, sizeof output, "%s/output", cli_temporary_folder());
