@@ -57,11 +57,15 @@ static bool write_bytes(const struct program *program, FILE *file)
 	return good;
 }
 
-static void find_runner(const struct program *program, const char *file, const struct arguments *arguments,
+/* Finds what runs the program, and on what. True if that is runner-sched. */
+static bool find_runner(const struct program *program, const char *file, const struct arguments *arguments,
 			char *allocator, char *runner)
 {
 	cli_allocator_of(program, file, arguments->allocator, allocator, PROGRAM_SPEC_MAX);
-	cli_runner_path(allocator, cli_default_variant(allocator, program), runner, PATH_MAX);
+	const char *const variant = cli_default_variant(allocator, program);
+
+	cli_runner_path(allocator, variant, runner, PATH_MAX);
+	return strcmp(variant, "sched") == 0;
 }
 
 /* The terminal's, or else what COLUMNS says by 24 rows. At least 80 columns: lines wrap then. */
@@ -111,6 +115,7 @@ int cmd_show(int argc, char **argv)
 	enum program_format format;
 	char allocator[PROGRAM_SPEC_MAX], runner[PATH_MAX];
 	FILE *file = stdout;
+	bool scheduled;
 
 	if (argc - first != 1)
 		cli_die(STATUS_USAGE, "show takes one file: see heapstorm show --help");
@@ -121,9 +126,8 @@ int cmd_show(int argc, char **argv)
 		if (arguments.output == NULL || strcmp(arguments.output, "-") == 0)
 			cli_die(STATUS_USAGE, "show --html needs -o FILE for the page");
 		cli_check_writable(arguments.output);
-		find_runner(&program, argv[first], &arguments, allocator, runner);
-		cli_write_html(argv[first], &program, allocator, runner, strcmp(cli_default_variant(allocator, &program), "sched") == 0,
-			       arguments.output);
+		scheduled = find_runner(&program, argv[first], &arguments, allocator, runner);
+		cli_write_html(argv[first], &program, allocator, runner, scheduled, arguments.output);
 		program_destroy(&program);
 		return STATUS_CLEAN;
 	}
@@ -131,9 +135,8 @@ int cmd_show(int argc, char **argv)
 			      program.has_expect && program.expect != VERDICT_CLEAN)) {
 		const struct screen screen = find_screen();
 
-		find_runner(&program, argv[first], &arguments, allocator, runner);
-		cli_show_run(stdout, &program, allocator, runner, strcmp(cli_default_variant(allocator, &program), "sched") == 0,
-			     &screen);
+		scheduled = find_runner(&program, argv[first], &arguments, allocator, runner);
+		cli_show_run(stdout, &program, allocator, runner, scheduled, &screen);
 		program_destroy(&program);
 		return STATUS_CLEAN;
 	}
