@@ -260,26 +260,30 @@ static bool run_again(struct failure *failure, const char *runner, struct outcom
 	return true;
 }
 
+/* What keeps it from being minimized keeps it from the other steps too. */
+static void leave_out_rest(struct outcome *outcome)
+{
+	memcpy(outcome->no_repro, outcome->not_minimized, sizeof outcome->no_repro);
+	memcpy(outcome->no_report, outcome->not_minimized, sizeof outcome->no_report);
+}
+
 static void complete_folder(struct failure *failure, const char *folder, struct outcome *outcome)
 {
 	char path[PATH_MAX], runner[PATH_MAX];
-	const char *reason = "";
 	struct program found;
 
 	outcome->operations_before = program_op_count(failure->program);
+	if (failure->runner == NULL) {
+		snprintf(outcome->not_minimized, sizeof outcome->not_minimized,
+			 "the order of its threads is not known");
+		leave_out_rest(outcome);
+		return;
+	}
 	/* A schedule is for the executable that made it. */
-	if (failure->runner == NULL)
-		reason = "the order of its threads is not known";
-	else if (is_scheduled(failure))
+	if (is_scheduled(failure))
 		snprintf(runner, sizeof runner, "%s", failure->executable);
 	else
 		cli_runner_path(failure->allocator, failure->runner, runner, sizeof runner);
-	if (reason[0] != '\0') {
-		snprintf(outcome->not_minimized, sizeof outcome->not_minimized, "%s", reason);
-		snprintf(outcome->no_repro, sizeof outcome->no_repro, "%s", reason);
-		snprintf(outcome->no_report, sizeof outcome->no_report, "%s", reason);
-		return;
-	}
 	program_init(&found);
 	program_copy(&found, failure->program);
 	shrink_program(failure, runner, outcome);
@@ -289,8 +293,7 @@ static void complete_folder(struct failure *failure, const char *folder, struct 
 	}
 	program_destroy(&found);
 	if (!run_again(failure, runner, outcome)) {
-		memcpy(outcome->no_repro, outcome->not_minimized, sizeof outcome->no_repro);
-		memcpy(outcome->no_report, outcome->not_minimized, sizeof outcome->no_report);
+		leave_out_rest(outcome);
 		return;
 	}
 	export_program(failure, folder, outcome);
