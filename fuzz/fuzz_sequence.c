@@ -19,6 +19,7 @@
 #include "mutator.h"
 #include "program.h"
 #include "report.h"
+#include "sanitizer_options.h"
 #include "subject.h"
 #include "supervisor.h"
 
@@ -54,20 +55,8 @@ static uint8_t outcomes[SUBJECTS_MAX][OPS_MAX];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-const char *__asan_default_options(void);
-const char *__ubsan_default_options(void);
 
-/* Leaks are lost-memory's and unreclaimed's business: LeakSanitizer knows libc's malloc alone, which is not under test here. */
-const char *__asan_default_options(void)
-{
-	return "handle_abort=1:handle_sigill=1:handle_sigfpe=1:detect_leaks=0:allocator_may_return_null=1:"
-	       "detect_stack_use_after_return=0:quarantine_size_mb=1:malloc_context_size=2";
-}
-
-const char *__ubsan_default_options(void)
-{
-	return "print_stacktrace=1";
-}
+SANITIZER_DEFAULT_OPTIONS(":quarantine_size_mb=1:malloc_context_size=2")
 
 static void add_subject(const char *name)
 {

@@ -17,6 +17,7 @@
 #include "input_hash.h"
 #include "mutator.h"
 #include "report.h"
+#include "sanitizer_options.h"
 #include "schedule.h"
 #include "subject.h"
 #include "supervisor.h"
@@ -44,20 +45,8 @@ static const struct scheduler *scheduler;
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-const char *__asan_default_options(void);
-const char *__ubsan_default_options(void);
 
-/* Leaks are lost-memory's business: LeakSanitizer knows libc's malloc alone, which is not under test here. */
-const char *__asan_default_options(void)
-{
-	return "handle_abort=1:handle_sigill=1:handle_sigfpe=1:detect_leaks=0:allocator_may_return_null=1:"
-	       "detect_stack_use_after_return=0:quarantine_size_mb=1";
-}
-
-const char *__ubsan_default_options(void)
-{
-	return "print_stacktrace=1";
-}
+SANITIZER_DEFAULT_OPTIONS(":quarantine_size_mb=1")
 
 /* The schedule as it came to be becomes part of the input that the record keeps. */
 static void stop(void)

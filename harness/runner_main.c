@@ -18,22 +18,10 @@
 #include "executor.h"
 #include "probe.h"
 #include "sanitizer.h"
+#include "sanitizer_options.h"
 #include "supervisor.h"
 
-const char *__asan_default_options(void);
-const char *__ubsan_default_options(void);
-
-/* Signals of the allocator become reports with a stack; leaks are the oracles' business. */
-const char *__asan_default_options(void)
-{
-	return "handle_abort=1:handle_sigill=1:handle_sigfpe=1:detect_leaks=0:allocator_may_return_null=1:"
-	       "abort_on_error=0:exitcode=1:allow_user_segv_handler=1:detect_stack_use_after_return=0";
-}
-
-const char *__ubsan_default_options(void)
-{
-	return "print_stacktrace=1";
-}
+SANITIZER_DEFAULT_OPTIONS(":abort_on_error=0:exitcode=1:allow_user_segv_handler=1")
 
 /* Runs the programs of a batch until one has a verdict. */
 static int run_batch(const char *path, struct executor *executor, const struct subject *subject,

@@ -18,6 +18,7 @@
 #include "executor.h"
 #include "mutator.h"
 #include "sanitizer.h"
+#include "sanitizer_options.h"
 #include "small_programs.h"
 #include "supervisor.h"
 
@@ -26,20 +27,7 @@
 #define FAULTED_MAX 4       /* mappings of a small program that are refused one by one */
 #define FAULTED_PROGRAMS 4000 /* small ones that this is done with */
 
-const char *__asan_default_options(void);
-const char *__ubsan_default_options(void);
-
-/* Leaks are lost-memory's and unreclaimed's business. */
-const char *__asan_default_options(void)
-{
-	return "handle_abort=1:handle_sigill=1:handle_sigfpe=1:detect_leaks=0:allocator_may_return_null=1:exitcode=1:"
-	       "allow_user_segv_handler=1:detect_stack_use_after_return=0:quarantine_size_mb=1";
-}
-
-const char *__ubsan_default_options(void)
-{
-	return "print_stacktrace=1";
-}
+SANITIZER_DEFAULT_OPTIONS(":exitcode=1:allow_user_segv_handler=1:quarantine_size_mb=1")
 
 static uint64_t hash(uint64_t x)
 {

@@ -12,13 +12,12 @@
 
 #include "free_runner.h"
 #include "generator.h"
+#include "sanitizer_options.h"
 #include "supervisor.h"
 
 #define PASSES 12
 
 const char *__tsan_default_options(void);
-const char *__asan_default_options(void);
-const char *__ubsan_default_options(void);
 
 /* What locks wait for each other is told by the supervisor when they do. */
 const char *__tsan_default_options(void)
@@ -28,17 +27,7 @@ const char *__tsan_default_options(void)
 	       "handle_sigfpe=0:handle_sigill=0:atexit_sleep_ms=0";
 }
 
-/* Leaks are found by the walk after each pass: LeakSanitizer knows libc's malloc alone, which is not under test here. */
-const char *__asan_default_options(void)
-{
-	return "handle_abort=1:handle_sigill=1:handle_sigfpe=1:detect_leaks=0:allocator_may_return_null=1:exitcode=1:"
-	       "allow_user_segv_handler=1:detect_stack_use_after_return=0";
-}
-
-const char *__ubsan_default_options(void)
-{
-	return "print_stacktrace=1";
-}
+SANITIZER_DEFAULT_OPTIONS(":exitcode=1:allow_user_segv_handler=1")
 
 static int usage(const char *name)
 {
