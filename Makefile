@@ -7,12 +7,16 @@
 #   make bench    allocators side by side       make setup-bench  installs those to compare with
 #   make clean    removes all builds            make install    installs under PREFIX (/usr/local)
 #   make package  .deb and .tar.gz, build/packages  make setup-extras  installs gdb and chromium, for some tests
+#   make fuzz-afl TIME=60s  fuzzes with AFL++           make setup-afl      installs AFL++
+#   make aarch64  builds for 64-bit ARM, tests in qemu  make setup-aarch64  installs what that needs
 
 .NOTPARALLEL:
-.PHONY: all build setup setup-bench setup-extras run test perf perf_2.0 bench fuzz stress clean format tidy install package
+.PHONY: all build setup setup-bench setup-extras setup-afl setup-aarch64 run test perf perf_2.0 bench fuzz fuzz-afl \
+	stress aarch64 clean format tidy install package
 
 BUILD = build
 PREFIX = /usr/local
+TIME = 60s
 
 all: build
 
@@ -29,6 +33,12 @@ setup-bench:
 
 setup-extras:
 	@sh cmake/setup.sh --extras
+
+setup-afl:
+	@sh cmake/setup.sh --afl
+
+setup-aarch64:
+	@sh cmake/setup.sh --aarch64
 
 run: setup build
 	@sh cli/run.sh $(BUILD)
@@ -48,6 +58,12 @@ bench: build
 fuzz: build
 	@$(BUILD)/bin/heapstorm fuzz mem_alloc_2.0
 
+fuzz-afl:
+	@sh fuzz/afl.sh --time $(TIME)
+
+aarch64:
+	@sh tests/aarch64/run.sh
+
 stress: build
 	@$(BUILD)/bin/heapstorm stress mem_alloc_2.0
 
@@ -64,4 +80,4 @@ tidy: build
 	@git ls-files 'alloc/*.c' 'harness/*.c' 'fuzz/*.c' 'cli/*.c' 'bench/*.c' | xargs clang-tidy-19 -p $(BUILD) --quiet
 
 clean:
-	@rm -rf build build-asan build-tsan build-fuzz build-coverage build-gcc
+	@rm -rf build build-asan build-tsan build-fuzz build-coverage build-gcc build-aarch64

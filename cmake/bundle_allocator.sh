@@ -92,7 +92,6 @@ asan) flags='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sa
 fuzz) flags='-O2 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -fsanitize-coverage=inline-8bit-counters,pc-table' ;;
 tsan) flags='-O1 -g -fsanitize=thread' ;;
 given) flags= ;;
-# -mcx16: 16-byte atomics are calls of the runtime like the others, not of libatomic.
 sched | schedfuzz | schedgiven)
 	# The driver takes no two sanitizers at once; the compiler proper does, and each access is checked and passed on.
 	case $variant in
@@ -101,7 +100,6 @@ sched | schedfuzz | schedgiven)
 		-fsanitize-coverage=inline-8bit-counters,pc-table' ;;
 	schedgiven) flags='-Xclang -fsanitize=thread' ;;
 	esac
-	case $(uname -m) in x86_64) flags="$flags -mcx16" ;; esac
 	prefix=heapstorm_sched_
 	redirected=$scheduled
 	;;
@@ -111,6 +109,19 @@ esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+
+# Those of the compiler, which may be one for another machine.
+tool() { # name
+	found=$("$cc" -print-prog-name="$1" 2>/dev/null) && command -v "$found" >/dev/null || found=$1
+	echo "$found"
+}
+ld=$(tool ld) nm=$(tool nm) objcopy=$(tool objcopy) objdump=$(tool objdump) readelf=$(tool readelf)
+case $("$cc" -dumpmachine 2>/dev/null || uname -m) in x86_64*) machine=x86_64 ;; *) machine= ;; esac
+
+case $variant/$machine in
+# 16-byte atomics are calls of the runtime like the others, not of libatomic.
+sched/x86_64 | schedfuzz/x86_64 | schedgiven/x86_64) flags="$flags -mcx16" ;;
+esac
 
 set -f # the words of $cflags and the patterns of $keep are no file names
 support_flags='-std=gnu17 -O2 -g -fPIE -fno-data-sections -fno-common'
@@ -129,7 +140,7 @@ compile() { # source include-option...
 			echo "heapstorm: $source: is compiled, and not for $variant" >&2
 			exit 1
 		}
-		ld -r --whole-archive "$source" -o "$work/$count.o" || exit 1
+		"$ld" -r --whole-archive "$source" -o "$work/$count.o" || exit 1
 		echo "OUT: $source" >"$work/$count.d"
 		return
 		;;
@@ -154,9 +165,9 @@ while [ $i -lt $count ]; do
 	set -- "$@" "$work/$i.o"
 done
 # Section groups are dissolved: what AddressSanitizer puts into a group of its own, a variable for each, moves between the brackets.
-ld -r --force-group-allocation -T "$support/bundle.ld" -o "$work/all.o" "$@" "$work/end.o"
+"$ld" -r --force-group-allocation -T "$support/bundle.ld" -o "$work/all.o" "$@" "$work/end.o"
 
-nm -P "$work/all.o" >"$work/symbols"
+"$nm" -P "$work/all.o" >"$work/symbols"
 set -- -w "--keep-global-symbol=heapstorm_bundle_$name"
 for pattern in $keep; do
 	set -- "$@" "--keep-global-symbol=$pattern"
@@ -174,7 +185,7 @@ for symbol in malloc free calloc realloc memalign aligned_alloc posix_memalign; 
 		set -- "$@" --redefine-sym "$symbol=heapstorm_$symbol"
 	fi
 done
-objcopy "$@" "$work/all.o" "$work/bundle.o"
+"$objcopy" "$@" "$work/all.o" "$work/bundle.o"
 
 # A call that waits or wakes behind the scheduler's back would make it hang or lie.
 if [ $prefix = heapstorm_sched_ ]; then
@@ -195,7 +206,7 @@ if [ $prefix = heapstorm_sched_ ]; then
 		exit 1
 	}
 	# Atomic instructions that are no calls: from assembly, or from code that is compiled without -fsanitize=thread.
-	if objdump -d --no-show-raw-insn "$work/all.o" |
+	if "$objdump" -d --no-show-raw-insn "$work/all.o" |
 		awk '/^[0-9a-f]+ <.*>:$/ { function_name = $2 } /\tlock |\txchg .*\(/ { print function_name; found = 1 } END { exit !found }' \
 			>"$work/locked"; then
 		echo "heapstorm: $name: atomic instructions that a scheduled run does not see, in $(sort -u "$work/locked" | tr -d '<>:' | tr '\n' ' ')" >&2
@@ -204,7 +215,7 @@ if [ $prefix = heapstorm_sched_ ]; then
 fi
 
 # Writable data that the script did not gather is not put back by a snapshot.
-readelf -SW "$work/bundle.o" | sed 's/^ *\[ *[0-9]*\] *//' | while read -r section type address offset size entry attributes rest; do
+"$readelf" -SW "$work/bundle.o" | sed 's/^ *\[ *[0-9]*\] *//' | while read -r section type address offset size entry attributes rest; do
 	case $attributes in
 	*WA*)
 		case $section in

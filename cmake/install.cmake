@@ -53,7 +53,7 @@ install(DIRECTORY examples DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 # Manual pages, out of the help texts.
 find_program(HEAPSTORM_HELP2MAN help2man)
 function(heapstorm_man_pages)
-	if(NOT HEAPSTORM_HELP2MAN OR HEAPSTORM_SANITIZE)
+	if(NOT HEAPSTORM_HELP2MAN OR HEAPSTORM_SANITIZE OR CMAKE_CROSSCOMPILING)
 		return()
 	endif()
 	set(folder "${CMAKE_BINARY_DIR}/share/man/man1")

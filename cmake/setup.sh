@@ -5,6 +5,8 @@
 #                      Where that is not possible, prints the line to type and exits 3.
 #   setup.sh --bench   the same, and the allocators that heapstorm bench compares with, and valgrind
 #   setup.sh --extras  the same, and what some tests and replay --gdb use where it is there: gdb, chromium
+#   setup.sh --afl     the same, and AFL++
+#   setup.sh --aarch64  the same, and what builds and runs programs for 64-bit ARM: cross gcc, qemu-user, libraries of that architecture
 #   setup.sh --check   installs nothing: exits 3 with one line on what is missing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -86,6 +88,18 @@ missing() { # sets `packages`
 		need_program gdb gdb
 		command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || need chromium
 	fi
+	if [ "$mode" = --afl ]; then
+		need_program afl-fuzz afl++
+		need_file libclang-common-14-dev /usr/lib/llvm-*/lib/clang/14*/include
+	fi
+	if [ "$mode" = --aarch64 ]; then
+		need_program aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+		need_file libc6-dev-arm64-cross /usr/aarch64-linux-gnu/include/stdio.h
+		need_program qemu-aarch64 qemu-user
+		for library in cmocka cjson zstd; do
+			need_file lib$library-dev:arm64 /usr/lib/aarch64-linux-gnu/lib$library.so
+		done
+	fi
 	if [ "$mode" = --bench ]; then
 		need_program valgrind valgrind
 		need_file libjemalloc2 /usr/lib/*/libjemalloc.so.2 /usr/local/lib/libjemalloc.so.2
@@ -159,6 +173,9 @@ cleanup() {
 }
 trap cleanup EXIT
 log=$(mktemp)
+case $packages in
+*:arm64*) ${root}dpkg --add-architecture arm64 ;;
+esac
 if ! ${root}apt-get -qq update >"$log" 2>&1 ||
 	! { # The archive's list may have been empty before: the newest clang is looked up again.
 		missing

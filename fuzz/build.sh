@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds the fuzz targets the way OSS-Fuzz and ClusterFuzzLite want it: with the compilers and options of the environment (CC, CXX, CFLAGS, CXXFLAGS,
 # LIB_FUZZING_ENGINE, SANITIZER, FUZZING_ENGINE), into $OUT, each with its seeds, dictionary and options. $WORK is for what is not kept.
+# HEAPSTORM_TARGETS, names separated by blanks, builds these alone.
 #
 # The allocators are compiled with $CFLAGS. The engine is not instrumented: it works on memory that is poisoned for them, and what it covers is
 # of no interest. The engine `none`, or an empty LIB_FUZZING_ENGINE, links standalone.c, which runs the files it is given.
@@ -14,6 +15,12 @@ mkdir -p "$work" "$OUT/lib"
 
 includes=(-I"$source/harness" -I"$source/alloc" -I"$source/fuzz" -I"$source/stress" -I"$source/stress/schedule" -I"$work")
 plain=(-std=gnu17 -D_GNU_SOURCE= -O2 -g -fPIE -pthread)
+# The compiler of AFL++ instruments whatever it compiles, but for what a list names: nothing, or all that is plain.
+denied=
+if [ "${FUZZING_ENGINE:-libfuzzer}" = afl ]; then
+	denied=$work/denied
+	printf 'src: *\nfun: *\n' >"$denied"
+fi
 cflags=${CFLAGS:-}
 # Unsigned numbers wrap on purpose, which is defined.
 [ "$sanitizer" != undefined ] || cflags="$cflags -fno-sanitize=unsigned-integer-overflow"
@@ -27,8 +34,10 @@ compile() { # folder option... -- source...
 	done
 	shift
 	mkdir -p "$folder"
+	local denylist=()
+	[ -z "$denied" ] || [ "${options[*]:0:${#plain[@]}}" != "${plain[*]}" ] || denylist=(env "AFL_LLVM_DENYLIST=$denied")
 	for file; do
-		"$CC" "${options[@]}" "${includes[@]}" -c "$file" -o "$folder/$(basename "$file" .c).o"
+		"${denylist[@]}" "$CC" "${options[@]}" "${includes[@]}" -c "$file" -o "$folder/$(basename "$file" .c).o"
 	done
 }
 
@@ -58,6 +67,13 @@ link() { # target object...
 	for library in $(ldd "$OUT/$target" | sed -n 's/.*=> \([^ ]*lib\(zstd\|cjson\)[^ ]*\) .*/\1/p'); do
 		[ "$library" -ef "$OUT/lib/$(basename "$library")" ] || cp -L "$library" "$OUT/lib/"
 	done
+}
+
+wanted() { # target
+	case " ${HEAPSTORM_TARGETS:-$1} " in
+	*" $1 "*) ;;
+	*) return 1 ;;
+	esac
 }
 
 # Seeds, dictionary and options.
@@ -94,7 +110,7 @@ compile "$work/engine" "${plain[@]}" -O3 -- "${engine_sources[@]}" "$source/harn
 compile "$work/mutator" "${plain[@]}" -- "$source"/fuzz/{mutator,mutator_libfuzzer}.c
 
 # MemorySanitizer has to see every write, those of the engine and of the libraries too: only what has no part that is not instrumented can be built.
-if [ "$sanitizer" != memory ]; then
+if [ "$sanitizer" != memory ] && wanted fuzz_sequence; then
 	bundles given
 	compile "$work/sequence" "${plain[@]}" -- "$source/fuzz/fuzz_sequence.c"
 	link fuzz_sequence "$work/sequence/fuzz_sequence.o" "$work"/engine/*.o "$work"/mutator/*.o "$work"/mem_alloc.given.o "$work"/mem_alloc_2_0.given.o
@@ -102,7 +118,7 @@ if [ "$sanitizer" != memory ]; then
 fi
 
 # The scheduler stands where ThreadSanitizer would.
-if [ "$sanitizer" = address ] || [ "$sanitizer" = undefined ]; then
+if { [ "$sanitizer" = address ] || [ "$sanitizer" = undefined ]; } && wanted fuzz_threads; then
 	bundles schedgiven
 	compile "$work/schedule" "${plain[@]}" -- "$source"/stress/schedule/*.c
 	compile "$work/threads" "${plain[@]}" -- "$source/fuzz/fuzz_threads.c"
@@ -112,7 +128,9 @@ if [ "$sanitizer" = address ] || [ "$sanitizer" = undefined ]; then
 fi
 
 # Here the engine's readers are what is tested.
-compile "$work/formats" -std=gnu17 -D_GNU_SOURCE= -fPIE -pthread $cflags -- "$source"/fuzz/{fuzz_formats,mutator}.c \
-	"$source"/harness/{program,text,bytes,rep,load,trace,verdict}.c
-link fuzz_formats "$work"/formats/*.o
-furnish fuzz_formats
+if wanted fuzz_formats; then
+	compile "$work/formats" -std=gnu17 -D_GNU_SOURCE= -fPIE -pthread $cflags -- "$source"/fuzz/{fuzz_formats,mutator}.c \
+		"$source"/harness/{program,text,bytes,rep,load,trace,verdict}.c
+	link fuzz_formats "$work"/formats/*.o
+	furnish fuzz_formats
+fi

@@ -543,9 +543,14 @@ static uint32_t own_block(const struct caller *caller)
 	return 0;
 }
 
+/* There in builds that measure coverage. */
+extern int __llvm_profile_write_file(void) __attribute__((weak));
+
 /* The end of the child: at once, also where a sanitizer would first wait for threads that are gone. */
 __attribute__((noreturn)) static void end_child(int status)
 {
+	if (__llvm_profile_write_file != NULL)
+		__llvm_profile_write_file();
 	for (;;)
 		syscall(SYS_exit_group, status);
 }
