@@ -7,12 +7,13 @@
 #   make bench    allocators side by side       make setup-bench  installs those to compare with
 #   make clean    removes all builds            make install    installs under PREFIX (/usr/local)
 #   make package  .deb and .tar.gz, build/packages  make setup-extras  installs gdb and chromium, for some tests
+#   make coverage  lines of the allocators that the corpus covers, with pages in build-coverage/coverage
 #   make fuzz-afl TIME=60s  fuzzes with AFL++           make setup-afl      installs AFL++
 #   make aarch64  builds for 64-bit ARM, tests in qemu  make setup-aarch64  installs what that needs
 
 .NOTPARALLEL:
 .PHONY: all build setup setup-bench setup-extras setup-afl setup-aarch64 run test perf perf_2.0 bench fuzz fuzz-afl \
-	stress aarch64 clean format tidy install package
+	stress aarch64 coverage clean format tidy install package
 
 BUILD = build
 PREFIX = /usr/local
@@ -60,6 +61,9 @@ fuzz: build
 
 fuzz-afl:
 	@sh fuzz/afl.sh --time $(TIME)
+
+coverage:
+	@sh tests/coverage/run.sh
 
 aarch64:
 	@sh tests/aarch64/run.sh
