@@ -8,16 +8,19 @@
 #   make clean    removes all builds            make install    installs under PREFIX (/usr/local)
 #   make package  .deb and .tar.gz, build/packages  make setup-extras  installs gdb and chromium, for some tests
 #   make coverage  lines of the allocators that the corpus covers, with pages in build-coverage/coverage
+#   make nightly BUDGET=10m  all of it, once            make soak TIME=1h   the same things for long, watched
 #   make fuzz-afl TIME=60s  fuzzes with AFL++           make setup-afl      installs AFL++
 #   make aarch64  builds for 64-bit ARM, tests in qemu  make setup-aarch64  installs what that needs
 
 .NOTPARALLEL:
 .PHONY: all build setup setup-bench setup-extras setup-afl setup-aarch64 run test perf perf_2.0 bench fuzz fuzz-afl \
-	stress aarch64 coverage clean format tidy install package
+	stress aarch64 coverage nightly soak clean format tidy install package
 
 BUILD = build
 PREFIX = /usr/local
 TIME = 60s
+BUDGET = 10m
+NIGHTLY =
 
 all: build
 
@@ -61,6 +64,12 @@ fuzz: build
 
 fuzz-afl:
 	@sh fuzz/afl.sh --time $(TIME)
+
+nightly: build
+	@python3 tests/nightly/nightly.py --build $(BUILD) --budget $(BUDGET) $(NIGHTLY)
+
+soak: build
+	@python3 tests/soak/soak.py --build $(BUILD) --time $(TIME)
 
 coverage:
 	@sh tests/coverage/run.sh
