@@ -26,7 +26,7 @@ const struct mutator_options mutator_options = {.ops_max = 200, .threads_max = 3
 #endif
 
 #define INPUT_MAX 4096 /* what libFuzzer is told with -max_len */
-#define CROSS_MASK 7           /* of the inputs, those that are mixed with another */
+#define CROSS_MASK 7   /* of the inputs, those that are mixed with another */
 
 struct state {
 	uint64_t random;

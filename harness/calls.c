@@ -6,8 +6,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -136,8 +136,8 @@ static bool check_null(struct caller *caller, const struct request *request, int
 	if (request->bad_alignment) {
 		/* Where size and alignment are both wrong, either may be told. */
 		if (error != EINVAL && !(error == ENOMEM && (impossible || os_refused(caller))) &&
-		    (request->posix || (contract->bad_alignment_fails == CONTRACT_YES && contract->null_sets_errno == CONTRACT_YES &&
-				       !request->no_errno)))
+		    (request->posix || (contract->bad_alignment_fails == CONTRACT_YES &&
+					contract->null_sets_errno == CONTRACT_YES && !request->no_errno)))
 			return caller_fail(caller, VERDICT_CONTRACT, NULL, 0,
 					   "%s refused the alignment %zu with error %d (%s) where EINVAL is due", name,
 					   request->alignment, error, strerror(error));
@@ -152,8 +152,7 @@ static bool check_null(struct caller *caller, const struct request *request, int
 		return true;
 	/* POSIX lets aligned_alloc say that no such alignment is supported; a fixed arena need not support large ones. */
 	if (error == EINVAL && !request->posix &&
-	    (request->alignment > ALIGNMENT_ASKED ||
-	     (request->alignment != 0 && caller->allocator->arena_size != 0)))
+	    (request->alignment > ALIGNMENT_ASKED || (request->alignment != 0 && caller->allocator->arena_size != 0)))
 		return true;
 	if (error != ENOMEM && (request->posix || (contract->null_sets_errno == CONTRACT_YES && !request->no_errno)))
 		return caller_fail(caller, VERDICT_CONTRACT, NULL, 0,
@@ -345,7 +344,8 @@ static bool run_plain_allocation(struct caller *caller, const struct op *op, enu
 		request.alignment = op->alignment;
 		request.bad_alignment = !is_power_of_two(op->alignment);
 		request.no_errno = op->kind == OP_MEMALIGN;
-		request.odd_size = op->kind == OP_ALIGNED_ALLOC && !request.bad_alignment && op->size % op->alignment != 0;
+		request.odd_size =
+			op->kind == OP_ALIGNED_ALLOC && !request.bad_alignment && op->size % op->alignment != 0;
 		if (request.bad_alignment && allocator->contract.bad_alignment_fails == CONTRACT_OPEN)
 			return true;
 		address = function(op->alignment, op->size);
