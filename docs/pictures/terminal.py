@@ -13,11 +13,11 @@ def main():
     print(f'<rect width="100%" height="100%" rx="8" fill="#1b1d23"/>')
     for i, colour in enumerate(("#e06c5f", "#e0b54f", "#62b567")):
         print(f'<circle cx="{18 + 16 * i}" cy="16" r="5" fill="{colour}"/>')
-    print('<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13" fill="#d7dae0" xml:space="preserve">')
+    print('<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="13" fill="#d7dae0">')
     for i, line in enumerate(lines):
         bad = line.endswith(" found") or line.startswith(("not-zeroed", "verdict: ")) and not line.endswith("clean")
         colour = ' fill="#ff8d80"' if bad else ' fill="#8fd694"' if line.endswith("clean") else ' fill="#ffffff"' if i == 0 else ""
-        print(f'<text x="12" y="{44 + i * LINE}"{colour}>{html.escape(line)}</text>')
+        print(f'<text x="12" y="{44 + i * LINE}"{colour}>{html.escape(line).replace(" ", "&#160;")}</text>')
     print("</g></svg>")
 
 
