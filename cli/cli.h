@@ -78,8 +78,10 @@ void cli_add_quoted(char *words, size_t size, const char *word);
 /* A word as a shell takes it; kept until the next call. */
 const char *cli_quoted(const char *word);
 
-/* Ends the process with status 3 if the executable that wrote the record has another idea of it. */
-void cli_check_version(const char *executable, const struct run_record *record);
+struct supervised;
+
+/* Ends the process with status 3 if the executable has another idea of the record that it wrote, or was killed by someone else. */
+void cli_check_process(const char *executable, const struct supervised *result);
 
 /* The allocator that a program is for: `given` if not NULL, else what its `allocator` line names, else mem_alloc_2.0. Checked. */
 void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size);

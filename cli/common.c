@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "report.h"
+#include "supervisor.h"
 #include "target.h"
 
 volatile bool cli_interrupted;
@@ -99,10 +101,17 @@ void cli_process_path(const char *allocator, const char *process, char *path, si
 		cli_die(STATUS_ENVIRONMENT, "%s on %s: %s", process, target->name, why);
 }
 
-void cli_check_version(const char *executable, const struct run_record *record)
+void cli_check_process(const char *executable, const struct supervised *result)
 {
+	const struct run_record *const record = result->record;
+
 	if (record->magic == RUN_RECORD_MAGIC && record->size != sizeof *record)
 		cli_die(STATUS_ENVIRONMENT, "%s: was built for another version of heapstorm", executable);
+	/* The supervisor's own kills have other verdicts; nothing that a program does ends a process in this way. */
+	if (WIFSIGNALED(result->status) && WTERMSIG(result->status) == SIGKILL && !result->stopped &&
+	    record->verdict.kind == VERDICT_CRASH && strncmp(record->verdict.message, "killed by signal", 16) == 0)
+		cli_die(STATUS_ENVIRONMENT, "%s was killed from outside, as the kernel does when memory is short",
+			executable);
 }
 
 void cli_runner_path(const char *allocator, const char *variant, char *path, size_t size)
@@ -136,7 +145,7 @@ const char *cli_process_argument(const char *allocator)
 
 void cli_allocator_of(const struct program *program, const char *file, const char *given, char *name, size_t size)
 {
-	const char *allocator = given != NULL                    ? given
+	const char *allocator = given != NULL                   ? given
 				: program->allocator[0] != '\0' ? program->allocator
 								: "mem_alloc_2.0";
 

@@ -79,7 +79,7 @@ void cli_run_once(const char *runner, bool deep, const char *allocator, const st
 
 	if (!supervise(&supervision, &result))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
-	cli_check_version(runner, result.record);
+	cli_check_process(runner, &result);
 	*record = *result.record;
 	supervised_release(&result);
 }

@@ -123,7 +123,7 @@ static enum verdict_kind run_job(const struct job *job, cJSON *results)
 	argv[argc] = NULL;
 	if (!supervise(&supervision, &result))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", runner, strerror(errno));
-	cli_check_version(runner, result.record);
+	cli_check_process(runner, &result);
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");
 	if (cli_interrupted)

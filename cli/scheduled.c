@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,12 +62,7 @@ void scheduled_run(const struct scheduled *scheduled, const char *file, const ch
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", scheduled->runner, strerror(errno));
 	if (isatty(STDERR_FILENO))
 		fprintf(stderr, "\r\033[K");
-	cli_check_version(scheduled->runner, result->record);
-	/* The supervisor kills what is stuck, and says so; nothing that a program does ends a process in this way. */
-	if (WIFSIGNALED(result->status) && WTERMSIG(result->status) == SIGKILL && !result->stopped &&
-	    result->record->verdict.kind == VERDICT_CRASH)
-		cli_die(STATUS_ENVIRONMENT, "%s was killed from outside, as the kernel does when memory is short",
-			scheduled->runner);
+	cli_check_process(scheduled->runner, result);
 	if (result->record->verdict.kind == VERDICT_CLEAN && WIFEXITED(result->status) &&
 	    WEXITSTATUS(result->status) != 0) {
 		FILE *const text = fopen(output, "r");

@@ -313,7 +313,7 @@ static void run_process(const struct arguments *arguments, const char *allocator
 	snprintf(numbers[4], sizeof numbers[4], "%" PRIu64, arguments->rounds != 0 ? arguments->rounds : UINT64_MAX);
 	if (!supervise(&supervision, result))
 		cli_die(STATUS_ENVIRONMENT, "%s: cannot be started: %s", process, strerror(errno));
-	cli_check_version(process, result->record);
+	cli_check_process(process, result);
 	if (isatty(STDOUT_FILENO))
 		printf("\r\033[K");
 	if (result->record->state == RUN_NOT_STARTED && !result->stopped) {
