@@ -80,7 +80,10 @@ const char *cli_quoted(const char *word);
 
 struct supervised;
 
-/* Ends the process with status 3 if the executable has another idea of the record that it wrote, or was killed by someone else. */
+/* Ends the process with status 3 if the executable that wrote the record has another idea of it. */
+void cli_check_version(const char *executable, const struct run_record *record);
+
+/* The same, and if the process was killed by someone else. Not where what it was at would be lost: fuzz. */
 void cli_check_process(const char *executable, const struct supervised *result);
 
 /* The allocator that a program is for: `given` if not NULL, else what its `allocator` line names, else mem_alloc_2.0. Checked. */

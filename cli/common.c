@@ -101,12 +101,17 @@ void cli_process_path(const char *allocator, const char *process, char *path, si
 		cli_die(STATUS_ENVIRONMENT, "%s on %s: %s", process, target->name, why);
 }
 
+void cli_check_version(const char *executable, const struct run_record *record)
+{
+	if (record->magic == RUN_RECORD_MAGIC && record->size != sizeof *record)
+		cli_die(STATUS_ENVIRONMENT, "%s: was built for another version of heapstorm", executable);
+}
+
 void cli_check_process(const char *executable, const struct supervised *result)
 {
 	const struct run_record *const record = result->record;
 
-	if (record->magic == RUN_RECORD_MAGIC && record->size != sizeof *record)
-		cli_die(STATUS_ENVIRONMENT, "%s: was built for another version of heapstorm", executable);
+	cli_check_version(executable, record);
 	/* The supervisor's own kills have other verdicts; nothing that a program does ends a process in this way. */
 	if (WIFSIGNALED(result->status) && WTERMSIG(result->status) == SIGKILL && !result->stopped &&
 	    record->verdict.kind == VERDICT_CRASH && strncmp(record->verdict.message, "killed by signal", 16) == 0)

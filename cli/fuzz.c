@@ -274,7 +274,7 @@ static enum verdict_kind run(const struct arguments *arguments, const char *allo
 		fuzz.seeds = seeds;
 	}
 	cli_fuzz_process(&fuzz, &result);
-	cli_check_process(target, &result);
+	cli_check_version(target, result.record);
 	seconds = cli_now() - status.start;
 	read_status(&status);
 	verdict = result.record->verdict.kind;
