@@ -34,6 +34,10 @@ while [ $# -gt 0 ]; do
 		until_crash=1
 		shift
 		;;
+	--help)
+		sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+		exit 0
+		;;
 	-*) die 2 "unknown option $1" ;;
 	*) break ;;
 	esac
