@@ -79,7 +79,9 @@ void cli_add_word(char *words, size_t size, const char *word, bool plain)
 
 void cli_add_quoted(char *words, size_t size, const char *word)
 {
-	cli_add_word(words, size, word, word[strcspn(word, " \t'\"\\$`*?[]()<>|&;~#!{}\n")] == '\0');
+	const bool plain = word[0] != '\0' && word[strcspn(word, " \t'\"\\$`*?[]()<>|&;~#!{}\n")] == '\0';
+
+	cli_add_word(words, size, word, plain);
 }
 
 const char *cli_quoted(const char *word)

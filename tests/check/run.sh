@@ -26,10 +26,22 @@ finds() {
 	fi
 }
 
+# The result has the fields of docs/json.md, and no others.
+keys() {
+	for part in check 'check phases:phases' 'Every result+check findings:findings'; do
+		case $part in
+		*:*) key=:${part##*:} ;;
+		*) key= ;;
+		esac
+		python3 "$2/tests/cli/json_keys.py" "$2/docs/json.md" "${part%:*}" "$1$key" || failures=$((failures + 1))
+	done
+}
+
 case $3 in
 right)
 	examine 0 "$here/list.c"
 	last_line "verdict: clean"
+	keys "$work/check.json" "$2"
 	says out "functions  malloc free calloc realloc malloc_usable_size"
 	says out "^schedules +[0-9]+ schedules"
 	examine 0 "$here/own_names.c"
@@ -65,6 +77,7 @@ compiled)
 planted)
 	finds 'overlap|corruption|touched-live' "$here/list.c" --cflags -DPLANT_OVERLAP
 	finds not-zeroed "$here/list.c" --cflags -DPLANT_NOT_ZEROED
+	keys "$work/check.json" "$2"
 	# The folder of a failure says all that is needed to see it again.
 	for folder in "$work"/found/not-zeroed-*; do
 		expect 1 "$heapstorm" replay "$folder"

@@ -1,99 +1,110 @@
 #!/usr/bin/env python3
-"""Finds planted bugs, minimizes each and prints the table of docs/failures.md.
+"""Finds planted bugs, minimizes each from how it was found and prints the table of docs/minimize.md.
 
 minimize.py [--build DIRECTORY] [--budget SECONDS] [--keep FOLDER] [BUG...]
 
-Exit status 1 if a minimized program is not of the right verdict, the median is above 6 operations, or one takes more than 30 s. With
---keep the programs stay there.
+A bug is the name of a patch; one of threads is named threads/NAME. Without names: all of them. Exit status 1 if one is not found or its
+minimized program does not replay with the same verdict, the median is above 6 operations or 2 preemptions, or one takes more than 30 s of
+processor time. With --keep the programs stay there.
 """
 import argparse
 import glob
-import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import threads  # noqa: E402
 from planted import Bug, ROOT  # noqa: E402
 
-
-def run(command, environment=None):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    return done.returncode, done.stdout
+SECONDS_MAX = 30
 
 
 def build(options, bug, *more):
-    status, out = run(["sh", os.path.join(HERE, "build.sh"), "--build", options.build, *more, bug.path])
-    if status != 0:
-        raise RuntimeError(out.strip())
-    return out.strip().split("\n")[-1]
+    done = subprocess.run(["sh", os.path.join(HERE, "build.sh"), "--build", str(options.build), *more, bug.path], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip())
+    return done.stdout.strip().split("\n")[-1]
 
 
-def examine(options, bug, folder):
-    heapstorm = os.path.join(options.build, "bin", "heapstorm")
-    target, runner = build(options, bug), build(options, bug, "--runner")
-    status, out = run([heapstorm, "fuzz", bug.allocator, "--target", target, "--budget", f"{options.budget:g}s", "--seed", "1",
-                       "--timeout", "5s", "--out", os.path.join(folder, "found")])
-    programs = glob.glob(os.path.join(folder, "found", "*", "program.heap"))
-    if status != 1 or len(programs) != 1:
-        return {"fault": "not found"}
-    environment = dict(os.environ, HEAPSTORM_RUNNER=runner)
-    small = os.path.join(options.keep or folder, bug.name + ".heap")
-    figures = os.path.join(folder, "small.json")
-    start = time.monotonic()
-    status, out = run([heapstorm, "minimize", programs[0], "-o", small, "--json", figures, "--time", "60s", "--timeout", "5s"], environment)
-    seconds = time.monotonic() - start
-    if status != 0:
-        return {"fault": "minimize: " + out.strip()}
-    with open(figures, encoding="utf-8") as file:
-        result = json.load(file)
-    result["seconds"] = seconds
-    status, out = run([heapstorm, "replay", "--expect", small], environment)
-    if status != 0:
-        result["fault"] = "does not replay"
-    elif result["verdict"] not in bug.expect:
-        result["fault"] = "wrong verdict"
-    elif seconds > 30:
-        result["fault"] = "slow"
-    return result
+def find(options, bug, work):
+    """Its runner and the program that was kept, by `heapstorm fuzz`."""
+    subprocess.run([options.heapstorm, "fuzz", bug.allocator, "--target", build(options, bug), "--budget", f"{options.budget:g}s", "--seed", "1",
+                    "--timeout", "5s", "--out", work / "found"], capture_output=True, check=False)
+    return build(options, bug, "--runner"), next(work.glob("found/*/program.heap"), None)
+
+
+def find_threads(options, bug, work):
+    """Likewise, by `heapstorm explore`."""
+    patch = pathlib.Path(bug.path)
+    runner = threads.build_runner(options.build, options.environment, patch, "sched")
+    program = threads.PROGRAMS / f"{threads.read_header(patch)['Program']}.heap"
+    _, kept, _ = threads.explore(options.heapstorm, runner, program, options, work)
+    return runner, kept
+
+
+def examine(options, bug, of_threads, work):
+    """(the result of `heapstorm minimize` or None, what is wrong or None)"""
+    runner, program = (find_threads if of_threads else find)(options, bug, work)
+    if program is None:
+        return None, "not found"
+    result, fault = threads.minimize(options.heapstorm, runner, program, work)
+    if result is None:
+        return None, "minimize: " + fault.strip()
+    if options.keep:
+        (work / "small.heap").rename(options.keep / f"{bug.name}.heap")
+    if fault is None and result["verdict"] not in bug.expect:
+        fault = "wrong verdict"
+    if fault is None and result["processor"] > SECONDS_MAX:
+        fault = "slow"
+    return result, fault
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--build", default=os.path.join(ROOT, "build"))
-    parser.add_argument("--budget", type=float, default=60)
-    parser.add_argument("--keep")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--build", type=pathlib.Path, default=os.path.join(ROOT, "build"))
+    parser.add_argument("--budget", type=float, default=60, help="seconds in which each has to be found")
+    parser.add_argument("--keep", type=pathlib.Path, help="folder for the small programs")
     parser.add_argument("bugs", nargs="*")
+    parser.set_defaults(runs=20000, seed=1, strategy="mix")
     options = parser.parse_args()
-    options.build = os.path.abspath(options.build)
+    options.build = options.build.resolve()
+    options.budget = int(options.budget)
+    options.environment = threads.read_environment(options.build)
+    options.heapstorm = options.environment["HEAPSTORM"][0]
     if options.keep:
-        options.keep = os.path.abspath(options.keep)
-        os.makedirs(options.keep, exist_ok=True)
-    paths = [os.path.join(HERE, name + ".patch") for name in options.bugs] or sorted(glob.glob(os.path.join(HERE, "*.patch")))
-    bugs = [Bug(path) for path in paths]
+        options.keep = options.keep.resolve()
+        options.keep.mkdir(parents=True, exist_ok=True)
+    names = options.bugs or [os.path.relpath(path, HERE)[:-len(".patch")]
+                             for folder in (".", "threads") for path in sorted(glob.glob(os.path.join(HERE, folder, "*.patch")))]
     sizes = []
     faults = 0
-    print("| bug | verdict | operations found | minimized | threads | faults | seconds |")
-    print("|---|---|---:|---:|---:|---:|---:|")
-    for bug in bugs:
+    print("| bug | verdict | operations found | minimized | threads | preemptions found | minimized | faults | seconds | of processors |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for name in names:
+        bug = Bug(os.path.join(HERE, name + ".patch"))
         with tempfile.TemporaryDirectory(prefix="minimize-") as folder:
-            result = examine(options, bug, folder)
-        fault = result.get("fault")
+            result, fault = examine(options, bug, name.startswith("threads/"), pathlib.Path(folder))
         faults += fault is not None
-        if "operations_after" in result:
-            sizes.append(result["operations_after"])
-            print(f"| `{bug.name}` | {result['verdict']} | {result['operations_before']} | {result['operations_after']} | "
-                  f"{result['threads_after']} | {result['faults_after']} | {result['seconds']:.1f} |"
-                  + (f" {fault}" if fault else ""), flush=True)
-        else:
-            print(f"| `{bug.name}` | {fault} | | | | | |", flush=True)
-    median = statistics.median(sizes) if sizes else 0
-    print(f"\nmedian {median:g} operations, largest {max(sizes, default=0)}")
-    return 1 if faults or median > 6 else 0
+        if result is None:
+            print(f"| `{bug.name}` | {fault} | | | | | | | | |", flush=True)
+            continue
+        sizes.append((result["operations_after"], result["preemptions_after"], result["wall"], result["processor"]))
+        print(f"| `{bug.name}` | {result['verdict']} | {result['operations_before']} | {result['operations_after']} | {result['threads_after']} | "
+              f"{result['preemptions_before']} | {result['preemptions_after']} | {result['faults_after']} | {result['wall']:.1f} | "
+              f"{result['processor']:.1f} |" + (f" {fault}" if fault else ""), flush=True)
+    if sizes:
+        median = [statistics.median(column) for column in zip(*sizes)]
+        most = [max(column) for column in zip(*sizes)]
+        for what, numbers in (("Median", median), ("Most", most)):
+            print(f"\n{what}: {numbers[0]:g} operations, {numbers[1]:g} preemptions, {numbers[2]:.1f} s, {numbers[3]:.1f} s of processors.")
+        faults += median[0] > 6 or median[1] > 2
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -107,16 +108,23 @@ def explore(heapstorm, runner, program, arguments, work):
 
 
 def minimize(heapstorm, runner, program, work):
-    """The JSON object of `heapstorm minimize`, with `wall`, and what went wrong or None. The small file has to replay."""
+    """
+    The JSON object of `heapstorm minimize` on the kept program as it was found, with `wall` and `processor` (seconds, all processes together), and
+    what went wrong or None. The small file has to replay.
+    """
+    full = program.parent / "program-full.heap"
+    program = full if full.exists() else program
     small, figures = work / "small.heap", work / "small.json"
     environment = {**os.environ, "HEAPSTORM_RUNNER": str(runner)}
-    start = time.monotonic()
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([heapstorm, "minimize", program, "-o", small, "--json", figures], capture_output=True, text=True, check=False,
                           env=environment)
     if done.returncode != 0:
         return None, done.stdout + done.stderr
     result = json.loads(figures.read_text())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     result["wall"] = time.monotonic() - start
+    result["processor"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     again = subprocess.run([heapstorm, "replay", "--variant", "sched", "--expect", "--repeat", "20", small], capture_output=True, text=True, check=False,
                            env=environment)
     return result, None if again.returncode == 0 else "does not replay: " + again.stdout
@@ -217,4 +225,5 @@ def main():
         sys.exit(1)
 
 
-main()
+if __name__ == "__main__":
+    main()
