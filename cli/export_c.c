@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "export.h"
+#include "export_parts.h"
 #include "subject.h"
 
 /* What every file has: blocks, their contents, what has to hold of them. */
@@ -346,6 +347,14 @@ static const char walk_runtime[] =
 	"}\n"
 	"\n";
 
+/* For threads that stop in the middle of calls. */
+__asm__(".pushsection .rodata\n"
+	"points_runtime:\n"
+	".incbin \"" POINTS_RUNTIME "\"\n"
+	".byte 0\n"
+	".popsection\n");
+extern const char points_runtime[];
+
 static bool has_kind(const struct program *program, unsigned kinds)
 {
 	for (size_t t = 0; t < program->thread_count; t++)
@@ -355,7 +364,7 @@ static bool has_kind(const struct program *program, unsigned kinds)
 	return false;
 }
 
-static const char *name_of(uint32_t label, char *name)
+const char *export_name_of(uint32_t label, char *name)
 {
 	/* Names of C and of this file are none of a block. */
 	if (label == LABEL_NULL)
@@ -382,9 +391,9 @@ static void write_op(FILE *file, const struct program *program, const struct op 
 	op_print(op, text, sizeof text);
 	fprintf(file, "	now = \"%s\";\n", text);
 	if (op_makes_block(op->kind))
-		result = name_of(op->result, one);
+		result = export_name_of(op->result, one);
 	if (op_takes_block(op->kind))
-		block = name_of(op->block, two);
+		block = export_name_of(op->block, two);
 	if (op->kind == OP_CALLOC || op->kind == OP_REALLOCARRAY)
 		overflow = __builtin_mul_overflow(op->count, op->size, &total);
 	flags = overflow || total > PTRDIFF_MAX ? "MUST_FAIL" : "0";
@@ -461,6 +470,75 @@ static void write_op(FILE *file, const struct program *program, const struct op 
 	}
 }
 
+static bool is_thread(const struct program *program, const struct op *op)
+{
+	return op->thread != 0 && op->thread < program->thread_count;
+}
+
+size_t export_event_limit(const struct program *program)
+{
+	size_t limit = 0;
+
+	for (size_t t = 0; t < program->thread_count; t++)
+		for (size_t i = 0; i < program->threads[t].count; i++) {
+			const struct op *const op = &program->threads[t].ops[i];
+
+			if (op_operands(op->kind) & OPERAND_EVENT && op->event >= limit)
+				limit = op->event + 1;
+		}
+	return limit;
+}
+
+/* The thread's operations, each after a point of its own. */
+static void write_stepping_thread(FILE *file, const struct program *program, size_t thread,
+				  const struct allocator *hooks)
+{
+	const struct thread_program *const code = &program->threads[thread];
+
+	if (thread == 0)
+		fprintf(file, "static void run_main(void)\n{\n");
+	else
+		fprintf(file, "static void *thread_%zu(void *unused)\n{\n", thread);
+	for (size_t i = 0; i < code->count; i++) {
+		const struct op *const op = &code->ops[i];
+
+		fprintf(file, "	step();\n");
+		write_op(file, program, op, hooks);
+		if (op->kind == OP_JOIN && is_thread(program, op))
+			fprintf(file, "	join(%" PRIu64 ");\n", op->thread);
+		else if (op->kind == OP_WAIT)
+			fprintf(file, "	wait_event(%" PRIu64 ");\n", op->event);
+		else if (op->kind == OP_SIGNAL)
+			fprintf(file, "	signal_event(%" PRIu64 ");\n", op->event);
+		else if (op->kind == OP_EXIT && thread != 0)
+			break;
+	}
+	fprintf(file, thread == 0 ? "}\n\n" : "	return unused;\n}\n\n");
+}
+
+/* What the threads of EXPORT_POINTS take from the program. */
+static void write_points(const struct export_request *request, FILE *file)
+{
+	const struct program *const program = request->program;
+	size_t ops = 0;
+
+	for (size_t t = 0; t < program->thread_count; t++)
+		ops = program->threads[t].count > ops ? program->threads[t].count : ops;
+	fprintf(file,
+		"#define THREADS %zu\n#define OPS %zu /* of a thread */\n#define EVENTS %zu\n#define FAULTS "
+		"%d\n#define WANTED \"%s\"\n#define RACE "
+		"%d\n#define SECONDS %d\n/* Each: in its operation number OP, at its point number POINT, THREAD stops "
+		"and TARGET "
+		"goes on. */\n#define GIVEN ",
+		program->thread_count, ops, export_event_limit(program), program->fault_count > 0,
+		verdict_name(request->verdict->kind), request->verdict->kind == VERDICT_RACE, REPRO_SECONDS);
+	for (size_t i = 0; i < request->stop_count; i++)
+		fprintf(file, "{%u, %u, %u, %u}, ", request->stops[i].thread, request->stops[i].op,
+			request->stops[i].point, request->stops[i].target);
+	fprintf(file, "\n\n");
+	fputs(points_runtime, file);
+}
+
 /* The thread's stretches, each when it is its turn. */
 static void write_thread(FILE *file, const struct program *program, size_t thread, const struct export_order *order,
 			 const struct allocator *hooks)
@@ -489,14 +567,24 @@ static void write_thread(FILE *file, const struct program *program, size_t threa
 	fprintf(file, thread == 0 ? "}\n\n" : "	return unused;\n}\n\n");
 }
 
-static void write_head(const struct export_request *request, FILE *file)
+void export_write_head(const struct export_request *request, FILE *file)
 {
 	const struct verdict *const verdict = request->verdict;
 	const struct export_allocator *const allocator = request->allocator;
 
 	fprintf(file, "// %s in %s.\n//\n// Compile and run:\n//\n", verdict_name(verdict->kind), allocator->name);
-	fprintf(file, "//     cc -g -O1%s -o repro repro.c %s -pthread\n//     ./repro\n//\n",
-		request->sanitized ? " -fsanitize=address" : "", allocator->words);
+	if (request->form == EXPORT_POINTS)
+		fprintf(file,
+			"//     clang -g -O1 -fsanitize=thread -fno-sanitize-link-runtime -r -nostdlib -o allocator.o "
+			"%s\n"
+			"//     clang -g -O1 -o repro repro.c allocator.o -pthread\n"
+			"//     ./repro\n//\n// (gcc: without -fno-sanitize-link-runtime.) ThreadSanitizer itself is "
+			"not used: only the "
+			"compiler's calls at each access to memory.\n//\n",
+			allocator->words);
+	else
+		fprintf(file, "//     cc -g -O1%s -o repro repro.c %s -pthread\n//     ./repro\n//\n",
+			export_flags(request), allocator->words);
 	if (allocator->prefix[0] != '\0' || allocator->suffix[0] != '\0')
 		fprintf(file,
 			"// The functions under test are called %smalloc%s and so on: -D'A(name)=...' calls others, "
@@ -506,10 +594,99 @@ static void write_head(const struct export_request *request, FILE *file)
 	else
 		fprintf(file, "// An allocator under the names of the C library is also tried with "
 			      "LD_PRELOAD=./library.so ./repro\n//\n");
+	if (request->form == EXPORT_POINTS)
+		fprintf(file,
+			"// The failure needs that a thread is stopped in the middle of a call. One thread runs at a "
+			"time, and at "
+			"the accesses to\n// memory and locks that GIVEN names it waits on a semaphore while another "
+			"one goes on. "
+			"Compiled in another way the calls\n// may have other points: then those around are tried, for "
+			"up to "
+			"%d seconds of processor time.\n//\n",
+			REPRO_SECONDS);
+	if (request->form == EXPORT_LOOP)
+		fprintf(file,
+			"// The failure is an order that the allocator does not make, so no order of the threads shows "
+			"it by "
+			"itself: they run freely,\n// again and again for up to %d seconds in processes of their own, "
+			"until "
+			"ThreadSanitizer sees it.\n//\n",
+			REPRO_SECONDS);
+	if (request->tried > 0)
+		fprintf(file, "// Before it was handed over it was run %u times, and failed %u times.\n//\n",
+			request->tried, request->failed);
 	if (request->happens != NULL)
 		fprintf(file, "// What happens (exit status 1):\n//\n//     %s\n//\n", request->happens);
 	fprintf(file, "// heapstorm said: %s\n//\n// What should have happened (no output, exit status 0): %s.\n",
 		verdict->message, verdict_meaning(verdict->kind));
+}
+
+const char *export_flags(const struct export_request *request)
+{
+	static const char *const flags[] = {
+		[EXPORT_TURNS] = "",
+		[EXPORT_TURNS_ASAN] = " -fsanitize=address",
+		[EXPORT_POINTS] = " -fsanitize=thread",
+		[EXPORT_LOOP] = " -fsanitize=thread",
+	};
+
+	return flags[request->form];
+}
+
+void export_write_includes(const struct export_request *request, FILE *file)
+{
+	const struct export_allocator *const allocator = request->allocator;
+
+	fprintf(file, "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <errno.h>\n#include <limits.h>\n#include "
+		      "<pthread.h>\n#include <semaphore.h>\n#include "
+		      "<signal.h>\n"
+		      "#include <stdarg.h>\n#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n#include "
+		      "<stdio.h>\n#include <stdlib.h>\n"
+		      "#include <malloc.h>\n"
+		      "#include <sched.h>\n#include <stdatomic.h>\n#include <time.h>\n#include <string.h>\n#include "
+		      "<sys/mman.h>\n#include <sys/resource.h>\n#include "
+		      "<sys/syscall.h>\n#include <sys/types.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\n");
+	fprintf(file, "#ifndef A\n#define A(name) %s%sname%s%s\n#endif\n", allocator->prefix,
+		allocator->prefix[0] != '\0' ? "##" : "", allocator->suffix[0] != '\0' ? "##" : "", allocator->suffix);
+	fprintf(file, "void *A(malloc)(size_t);\nvoid A(free)(void *);\nvoid *A(calloc)(size_t, size_t);\nvoid "
+		      "*A(realloc)(void *, size_t);\n"
+		      "void *A(reallocarray)(void *, size_t, size_t);\nvoid *A(aligned_alloc)(size_t, size_t);\n"
+		      "int A(posix_memalign)(void **, size_t, size_t);\nvoid *A(memalign)(size_t, size_t);\n"
+		      "size_t A(malloc_usable_size)(void *);\nint A(malloc_trim)(size_t);\n\n");
+}
+
+static void write_checks(const struct export_request *request, FILE *file, bool walk, bool invariant)
+{
+	const struct program *const program = request->program;
+	const struct allocator *const hooks = request->allocator->hooks;
+
+	if (has_kind(program, 1u << OP_FORK))
+		fputs(fork_runtime, file);
+	/* Brings cached blocks home, where there are such. */
+	if ((walk || invariant) && hooks->quiesce != NULL)
+		fprintf(file, "void A(quiesce)(void);\n#define QUIESCE() A(quiesce)()\n\n");
+	else if (walk || invariant)
+		fprintf(file, "#define QUIESCE() ((void)0)\n\n");
+	if (walk)
+		fputs(walk_runtime, file);
+	if (invariant)
+		fprintf(file, "bool A(check)(char *, size_t);\n\n");
+}
+
+uint8_t *export_used_labels(const struct program *program)
+{
+	uint8_t *const used = calloc(program_label_limit(program) + 1, 1);
+
+	for (size_t t = 0; used != NULL && t < program->thread_count; t++)
+		for (size_t i = 0; i < program->threads[t].count; i++) {
+			const struct op *const op = &program->threads[t].ops[i];
+
+			if (op_makes_block(op->kind) && op->result != LABEL_NULL)
+				used[op->result] = 1;
+			if (op_takes_block(op->kind) && op->block != LABEL_NULL)
+				used[op->block] = 1;
+		}
+	return used;
 }
 
 bool export_write_c(const struct export_request *request, FILE *file)
@@ -522,27 +699,19 @@ bool export_write_c(const struct export_request *request, FILE *file)
 	const bool invariant = white && hooks->check != NULL && kind == VERDICT_INVARIANT;
 	const bool walk = white && hooks->walk != NULL && (kind == VERDICT_LOST_MEMORY || kind == VERDICT_UNCOALESCED);
 	const bool grows = kind == VERDICT_UNRECLAIMED;
+	const bool points = request->form == EXPORT_POINTS;
 	const uint32_t labels = program_label_limit(program);
-	char *const used = calloc(labels + 1, 1);
+	uint8_t *const used = export_used_labels(program);
 	struct export_order order;
 
 	if (used == NULL)
 		return false;
-	export_order(program, &order);
-	write_head(request, file);
-	fprintf(file, "#define _GNU_SOURCE\n#include <errno.h>\n#include <pthread.h>\n#include <semaphore.h>\n#include "
-		      "<signal.h>\n"
-		      "#include <stdarg.h>\n#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n#include "
-		      "<stdio.h>\n#include <stdlib.h>\n"
-		      "#include <malloc.h>\n#include <string.h>\n#include <sys/mman.h>\n#include "
-		      "<sys/syscall.h>\n#include <sys/types.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\n");
-	fprintf(file, "#ifndef A\n#define A(name) %s%sname%s%s\n#endif\n", allocator->prefix,
-		allocator->prefix[0] != '\0' ? "##" : "", allocator->suffix[0] != '\0' ? "##" : "", allocator->suffix);
-	fprintf(file, "void *A(malloc)(size_t);\nvoid A(free)(void *);\nvoid *A(calloc)(size_t, size_t);\nvoid "
-		      "*A(realloc)(void *, size_t);\n"
-		      "void *A(reallocarray)(void *, size_t, size_t);\nvoid *A(aligned_alloc)(size_t, size_t);\n"
-		      "int A(posix_memalign)(void **, size_t, size_t);\nvoid *A(memalign)(size_t, size_t);\n"
-		      "size_t A(malloc_usable_size)(void *);\nint A(malloc_trim)(size_t);\n\n");
+	if (request->turns != NULL)
+		export_order_copy(request->turns, &order);
+	else
+		export_order(program, &order);
+	export_write_head(request, file);
+	export_write_includes(request, file);
 	fprintf(file,
 		"#define BLOCKS %zu\n#define ROUNDS %d\n#define ORDER %u\n#define HANG_SECONDS 5\n#define HANG_TEXT "
 		"\"10\"\n",
@@ -567,17 +736,7 @@ bool export_write_c(const struct export_request *request, FILE *file)
 		fputs(resize_runtime, file);
 	if (has_kind(program, 1u << OP_USABLE_SIZE))
 		fputs(usable_runtime, file);
-	if (has_kind(program, 1u << OP_FORK))
-		fputs(fork_runtime, file);
-	/* Brings cached blocks home, where there are such. */
-	if ((walk || invariant) && hooks->quiesce != NULL)
-		fprintf(file, "void A(quiesce)(void);\n#define QUIESCE() A(quiesce)()\n\n");
-	else if (walk || invariant)
-		fprintf(file, "#define QUIESCE() ((void)0)\n\n");
-	if (walk)
-		fputs(walk_runtime, file);
-	if (invariant)
-		fprintf(file, "bool A(check)(char *, size_t);\n\n");
+	write_checks(request, file, walk, invariant);
 	if (program->fault_count > 0) {
 		fprintf(file, "static int in_program;\nstatic const unsigned long faults[] = {");
 		for (size_t i = 0; i < program->fault_count; i++)
@@ -590,25 +749,17 @@ bool export_write_c(const struct export_request *request, FILE *file)
 			      "unsigned long pages = 0;\n	FILE *const f = fopen(\"/proc/self/statm\", \"r\");\n\n"
 			      "	if (f == NULL || fscanf(f, \"%%lu\", &pages) != 1)\n		_exit(3);\n	"
 			      "fclose(f);\n	return pages * 4;\n}\n\n");
-	/* The names of the blocks. */
-	for (size_t t = 0; t < program->thread_count; t++)
-		for (size_t i = 0; i < program->threads[t].count; i++) {
-			const struct op *const op = &program->threads[t].ops[i];
-
-			if (op_makes_block(op->kind) && op->result != LABEL_NULL)
-				used[op->result] = 1;
-			if (op_takes_block(op->kind) && op->block != LABEL_NULL)
-				used[op->block] = 1;
-		}
 	fprintf(file, "static struct block *none __attribute__((unused)); /* NULL */\n");
 	for (uint32_t label = 0; label < labels; label++) {
 		char name[16];
 
 		if (used[label])
-			fprintf(file, "static struct block *%s;\n", name_of(label, name));
+			fprintf(file, "static struct block *%s;\n", export_name_of(label, name));
 	}
 	fprintf(file, "\n");
-	if (order.count > 1) {
+	if (points) {
+		write_points(request, file);
+	} else if (order.count > 1) {
 		fprintf(file,
 			"/* One thread runs at a time, in the order that shows the failure. */\n#define TURNS "
 			"%zu\nstatic sem_t turns[TURNS + 1];\nstatic int round_now;\nstatic pthread_t "
@@ -626,10 +777,12 @@ bool export_write_c(const struct export_request *request, FILE *file)
 	} else {
 		fprintf(file, "#define spawn(n, run) ((void)0)\n");
 	}
-	for (size_t t = program->thread_count; order.count > 1 && t-- > 1;)
+	for (size_t t = program->thread_count; (points || order.count > 1) && t-- > 1;)
 		fprintf(file, "static void *thread_%zu(void *unused);\n", t);
-	for (size_t t = program->thread_count; t-- > (order.count > 1 ? 0 : 0);)
-		if (t == 0 || order.count > 1)
+	for (size_t t = program->thread_count; t-- > 0;)
+		if (points)
+			write_stepping_thread(file, program, t, hooks);
+		else if (t == 0 || order.count > 1)
 			write_thread(file, program, t, &order, hooks);
 	fprintf(file,
 		"/* What is left, in one of the orders that heaps like or do not. */\nstatic void "
@@ -644,23 +797,25 @@ bool export_write_c(const struct export_request *request, FILE *file)
 		"&blocks[i];\n\n			FREE_BLOCK(b);\n		}\n	}\n	block_count = "
 		"0;\n}\n\n");
 	fprintf(file,
-		"int main(void)\n{\n	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, "
+		"%s(void)\n{\n	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, "
 		"SIGALRM};\n%s\n	for (unsigned i = 0; i < 6; i++)\n		signal(signals[i], "
 		"on_signal);\n",
-		grows ? "	unsigned long before = 0;\n" : "");
+		points ? "static int program" : "int main", grows ? "	unsigned long before = 0;\n" : "");
 	fprintf(file, "	for (int round = 0; round < ROUNDS; round++) {\n		alarm(HANG_SECONDS);\n");
-	if (order.count > 1)
+	if (points)
+		fprintf(file, "		begin_round();\n");
+	else if (order.count > 1)
 		fprintf(file, "		round_now = round;\n		for (unsigned i = 0; i <= TURNS; i++)\n	"
 			      "		sem_init(&turns[i], 0, i == 0);\n");
 	for (uint32_t label = 0; label < labels; label++) {
 		char name[16];
 
 		if (used[label])
-			fprintf(file, "		%s = NULL;\n", name_of(label, name));
+			fprintf(file, "		%s = NULL;\n", export_name_of(label, name));
 	}
 	if (program->fault_count > 0)
 		fprintf(file, "		mappings = 0;\n		in_program = 1;\n");
-	fprintf(file, "		run_main();\n");
+	fprintf(file, "		run_main();\n%s", points ? "		end_round();\n" : "");
 	if (invariant)
 		fprintf(file, "		now = \"the end of the program\";\n		char why[256] = "
 			      "\"\";\n\n		if (!A(check)(why, sizeof why))\n			"

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "event_log.h"
 #include "export.h"
 
 enum state { ABSENT, READY, WAITING, JOINING, ENDED };
@@ -144,4 +145,50 @@ void export_order(const struct program *program, struct export_order *order)
 		run_thread(s, next);
 	}
 	free(s);
+}
+
+void export_order_copy(const struct export_order *from, struct export_order *to)
+{
+	*to = (struct export_order){0};
+	for (size_t i = 0; i < from->count; i++)
+		add_stretch(to, from->stretches[i].thread, from->stretches[i].first, from->stretches[i].last,
+			    from->stretches[i].ends);
+}
+
+void export_order_of_log(const struct program *program, const struct event_log *log, struct export_order *order)
+{
+	size_t at[PROGRAM_THREADS_MAX] = {0};
+	size_t steps[PROGRAM_THREADS_MAX] = {0};
+
+	*order = (struct export_order){0};
+	for (size_t i = 0; i < log->count; i++) {
+		const struct event *const event = &log->events[i];
+		struct stretch *const last = order->count > 0 ? &order->stretches[order->count - 1] : NULL;
+
+		if (event->kind != EVENT_STEP || event->thread >= program->thread_count ||
+		    event->op >= program->threads[event->thread].count || event->op < at[event->thread])
+			continue;
+		if (last != NULL && last->thread == event->thread)
+			last->last = event->op + 1;
+		else
+			add_stretch(order, event->thread, at[event->thread], event->op + 1, false);
+		at[event->thread] = event->op + 1;
+		steps[event->thread] = order->count;
+	}
+	/* Threads that were started have their rest, then main. */
+	for (size_t t = program->thread_count; t-- > 0;) {
+		const size_t thread = t > 0 ? program->thread_count - t : 0;
+
+		if (at[thread] < program->threads[thread].count && (thread == 0 || steps[thread] > 0)) {
+			add_stretch(order, thread, at[thread], program->threads[thread].count, false);
+			steps[thread] = order->count;
+		}
+	}
+	for (size_t t = 1; t < program->thread_count; t++)
+		if (steps[t] > 0)
+			order->stretches[steps[t] - 1].ends = true;
+	/* Main has the last turn: it sees to the end of the others. */
+	if (order->count == 0 || order->stretches[order->count - 1].thread != 0)
+		add_stretch(order, 0, program->threads[0].count, program->threads[0].count, false);
+	order->stretches[order->count - 1].ends = true;
 }

@@ -19,8 +19,9 @@
 #include "shrink.h"
 
 #define SHRINK_SECONDS 10
-#define RUN_SECONDS 10 /* without progress for so long it is stuck */
-#define NAMES_MAX 100  /* folders whose names begin in the same way */
+#define RUN_SECONDS 10    /* without progress for so long it is stuck */
+#define EXPORT_SECONDS 25 /* to find a way in which the C program fails by itself */
+#define NAMES_MAX 100     /* folders whose names begin in the same way */
 
 /* What became of the steps that not every failure allows: an empty text where the step was done. */
 struct outcome {
@@ -186,7 +187,8 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 				       .timeout_seconds = RUN_SECONDS,
 				       .scheduled = is_scheduled(failure),
 				       .interrupted = &cli_interrupted};
-	struct shrink_oracle oracle = {.seconds = failure->shrink_seconds > 0 ? failure->shrink_seconds : SHRINK_SECONDS};
+	struct shrink_oracle oracle = {.seconds =
+					       failure->shrink_seconds > 0 ? failure->shrink_seconds : SHRINK_SECONDS};
 	struct shrink_figures figures = {0};
 	enum verdict_kind kind;
 
@@ -216,15 +218,16 @@ static void shrink_program(struct failure *failure, const char *runner_path, str
 	program_destroy(&small);
 }
 
-static void export_program(const struct failure *failure, const char *folder, struct outcome *outcome)
+static void export_program(const struct failure *failure, const char *runner, const char *folder,
+			   struct outcome *outcome)
 {
+	static struct run_record record;
 	struct export_allocator allocator;
+	struct export_schedule schedule = {0};
 	char path[PATH_MAX], message[2048];
 
 	path_in(folder, "repro.c", path, sizeof path);
-	if (is_scheduled(failure))
-		snprintf(outcome->no_repro, sizeof outcome->no_repro, "a schedule is not exported");
-	else if (cli_interrupted)
+	if (cli_interrupted)
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "interrupted");
 	else if (getenv("HEAPSTORM_RUNNER") != NULL && getenv("HEAPSTORM_WITH") == NULL)
 		snprintf(outcome->no_repro, sizeof outcome->no_repro,
@@ -233,9 +236,16 @@ static void export_program(const struct failure *failure, const char *folder, st
 	else if (!export_find_allocator(failure->allocator, NULL, &allocator))
 		snprintf(outcome->no_repro, sizeof outcome->no_repro,
 			 "neither the sources of %s nor its library are there", failure->allocator);
-	else if (!export_verified(failure->program, &failure->record->verdict, &allocator, cli_temporary_folder(), path,
-				  message, sizeof message))
+	if (outcome->no_repro[0] != '\0')
+		return;
+	if (is_scheduled(failure)) {
+		cli_run_once(runner, false, failure->allocator, failure->program, RUN_SECONDS, NULL, &record);
+		export_schedule(failure->program, failure->allocator, runner, &record, &schedule);
+	}
+	if (!export_verified(failure->program, &failure->record->verdict, is_scheduled(failure) ? &schedule : NULL,
+			     &allocator, cli_temporary_folder(), EXPORT_SECONDS, path, message, sizeof message))
 		snprintf(outcome->no_repro, sizeof outcome->no_repro, "%.600s", message);
+	free(schedule.turns.stretches);
 }
 
 /* The steps for a failure that a process of its own shows again. False: it does not. */
@@ -296,7 +306,7 @@ static void complete_folder(struct failure *failure, const char *folder, struct 
 		leave_out_rest(outcome);
 		return;
 	}
-	export_program(failure, folder, outcome);
+	export_program(failure, runner, folder, outcome);
 	/* The page has the program's text: the same as program.heap. */
 	program_set_allocator(failure->program, failure->allocator, strlen(failure->allocator));
 	failure->program->expect = failure->record->verdict.kind;
@@ -437,7 +447,9 @@ const char *failure_replay_options(const struct failure *failure)
 
 	kept.expect = failure->record->verdict.kind;
 	kept.has_expect = true;
-	return is_scheduled(failure) && strcmp(cli_default_variant(failure->allocator, &kept), "sched") != 0 ? " --variant sched" : "";
+	return is_scheduled(failure) && strcmp(cli_default_variant(failure->allocator, &kept), "sched") != 0
+		       ? " --variant sched"
+		       : "";
 }
 
 void failure_release(struct failure *failure)

@@ -89,7 +89,7 @@ int cmd_minimize(int argc, char **argv)
 	static const struct argp_option options[] = {
 		{"allocator", 'a', "NAME", 0, "Run on NAME, whatever the file says", 0},
 		{"output", 'o', "FILE", 0, "Write the small program to FILE (needed)", 0},
-		{"time", OPTION_TIME, "TIME", 0, "Try nothing new after TIME (default 60s)", 0},
+		{"time", OPTION_TIME, "TIME", 0, "Try nothing new after TIME (default 25s)", 0},
 		{"variant", OPTION_VARIANT, "NAME", 0,
 		 "asan (the default): allocators under AddressSanitizer; plain: as shipped; sched (the default of "
 		 "files with "
@@ -108,7 +108,7 @@ int cmd_minimize(int argc, char **argv)
 		       "result in two fresh processes. Interrupted, it keeps the smallest so far."
 		       "\vExit status 0: written. 1: FILE does not fail the same way each time, nothing was written.",
 	};
-	struct arguments arguments = {.time = 60, .shared.timeout = 10};
+	struct arguments arguments = {.time = 25, .shared.timeout = 10};
 	const int first = cli_parse(&argp, argc, argv, &arguments);
 	static struct run_record record;
 	struct program program;

@@ -107,7 +107,7 @@ def explore(heapstorm, runner, program, arguments, work):
     return record, pathlib.Path(kept.group(1)) / "program.heap" if kept else None, done.stdout + done.stderr
 
 
-def minimize(heapstorm, runner, program, work):
+def minimize(heapstorm, runner, program, work, variant="sched"):
     """
     The JSON object of `heapstorm minimize` on the kept program as it was found, with `wall` and `processor` (seconds, all processes together), and
     what went wrong or None. The small file has to replay.
@@ -117,7 +117,7 @@ def minimize(heapstorm, runner, program, work):
     small, figures = work / "small.heap", work / "small.json"
     environment = {**os.environ, "HEAPSTORM_RUNNER": str(runner)}
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([heapstorm, "minimize", program, "-o", small, "--json", figures], capture_output=True, text=True, check=False,
+    done = subprocess.run([heapstorm, "minimize", program, "-o", small, "--json", figures, "--variant", variant], capture_output=True, text=True, check=False,
                           env=environment)
     if done.returncode != 0:
         return None, done.stdout + done.stderr
@@ -125,7 +125,7 @@ def minimize(heapstorm, runner, program, work):
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     result["wall"] = time.monotonic() - start
     result["processor"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    again = subprocess.run([heapstorm, "replay", "--variant", "sched", "--expect", "--repeat", "20", small], capture_output=True, text=True, check=False,
+    again = subprocess.run([heapstorm, "replay", "--variant", variant, "--expect", "--repeat", "20" if variant == "sched" else "2", "--timeout", "10s", small], capture_output=True, text=True, check=False,
                            env=environment)
     return result, None if again.returncode == 0 else "does not replay: " + again.stdout
 
