@@ -64,9 +64,10 @@ if [ -z "$browser" ]; then
 	finish
 	exit 77
 fi
+size=1280,800
 drawn() { # PAGE PATTERN: the document that the browser makes of it
 	timeout 100 $browser --headless --no-sandbox --disable-gpu --user-data-dir="$work/browser" --virtual-time-budget=5000 \
-		--window-size=1280,800 --dump-dom "file://$PWD/$1" >"$work/out" 2>/dev/null </dev/null
+		--window-size=$size --dump-dom "file://$PWD/$1" >"$work/out" 2>/dev/null </dev/null
 	says out "$2"
 }
 drawn two.html 'data-drawn="3 blocks, 6 steps"'
@@ -81,6 +82,10 @@ if [ -f "$build/tests/planted/environment" ]; then
 	drawn bad.html '<b>not-zeroed</b><span> in mem_alloc_2.0: '
 	says out 'class="op bad on"[^>]*>  b = calloc 1 1   &lt;-- not-zeroed<'
 fi
+# On a phone nothing is wider than the screen.
+size=500,850
+drawn long.html 'data-overflows="false"'
+drawn bad.html 'data-overflows="false"'
 # Something was painted: more than one colour in the middle of the picture.
 timeout 100 $browser --headless --no-sandbox --disable-gpu --user-data-dir="$work/browser" --virtual-time-budget=5000 \
 	--window-size=1280,800 --screenshot="$work/shot.png" "file://$PWD/bad.html" >/dev/null 2>&1 </dev/null
