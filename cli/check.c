@@ -33,12 +33,15 @@
 #define SLICE_SECONDS 1.5     /* the least that a process with threads is run for */
 #define SCHEDULES_TRIED "400" /* to see what threads at full speed have shown under a schedule */
 #define STRESS_THREADS 4
+#define CASES_MAX 1024 /* programs of a corpus */
+#define CASE_SCHEDULES "200" /* that each program of the corpus runs under */
 
 struct arguments {
 	struct shared_options shared;
 	const char *seed;
 	char *spec; /* options of sources, as they are spelt in a program */
 	double budget;
+	bool first; /* it ends with the first bug, which is kept as it was found */
 };
 
 /* One failure, kept once. */
@@ -77,6 +80,7 @@ struct examination {
 	char skipped[600];
 	/* All. */
 	struct run_record all;
+	double found_at; /* seconds of search before the failure at work */
 	struct finding findings[FINDINGS_MAX];
 	unsigned finding_count;
 	char *known; /* signatures for KNOWN_ENVIRONMENT */
@@ -86,6 +90,7 @@ struct examination {
 enum {
 	OPTION_BUDGET = 256,
 	OPTION_CFLAGS,
+	OPTION_FIRST,
 	OPTION_FUNCTION,
 	OPTION_PREFIX,
 	OPTION_SEED,
@@ -122,6 +127,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 		add_word(arguments, "--cflags");
 		add_word(arguments, value);
 		return 0;
+	case OPTION_FIRST:
+		arguments->first = true;
+		return 0;
 	case OPTION_FUNCTION:
 		add_word(arguments, "--function");
 		add_word(arguments, value);
@@ -154,9 +162,15 @@ static double time_left(const struct examination *exam)
 	return cli_interrupted ? 0 : exam->end - now(exam);
 }
 
+/* What was asked for is there: the first bug. */
+static bool is_done(const struct examination *exam)
+{
+	return exam->arguments->first && exam->finding_count > 0;
+}
+
 static bool goes_on(const struct examination *exam)
 {
-	return time_left(exam) > 0.2 && exam->new_findings < PHASE_FINDINGS_MAX && exam->repeats < REPEATS_MAX &&
+	return !is_done(exam) && time_left(exam) > 0.2 && exam->new_findings < PHASE_FINDINGS_MAX && exam->repeats < REPEATS_MAX &&
 	       exam->finding_count < FINDINGS_MAX;
 }
 
@@ -310,6 +324,7 @@ static void take_finding(struct examination *exam, const struct failure *failure
 	finding->json = report_json(failure->path, failure->variant, failure->program, failure->record);
 	cJSON_AddStringToObject(finding->json, "phase", exam->phase->name);
 	cJSON_AddNumberToObject(finding->json, "seconds", cli_now() - exam->start);
+	cJSON_AddNumberToObject(finding->json, "search_seconds", exam->found_at);
 	failure_add_json(failure, finding->json);
 }
 
@@ -329,11 +344,13 @@ static bool keep(struct examination *exam, struct program *program, struct run_r
 		.variant = variant,
 		.runner = runner,
 		.details = details,
+		.as_found = exam->arguments->first,
 		.shrink_seconds = shrink < SHRINK_SECONDS_MAX ? shrink : SHRINK_SECONDS_MAX,
 	};
 	char signature[REPORT_SIGNATURE_MAX];
 	struct finding *finding;
 
+	exam->found_at = now(exam);
 	find_signature(exam, program, record, executable, signature);
 	finding = find_finding(exam, signature, "");
 	if (finding == NULL) {
@@ -401,19 +418,25 @@ static void read_corpus(const struct examination *exam, const char *folder, stru
 	free(entries);
 }
 
-/* Programs that were written by hand, each for a place where allocators break, run again and again. */
-static void run_cases(struct examination *exam)
+static struct program *allocate_programs(void)
 {
-	enum { MOST = 1024 };
-	struct program *const programs = calloc(MOST, sizeof *programs);
-	char path[PATH_MAX];
-	size_t count = 0, at = 0;
+	struct program *const programs = calloc(CASES_MAX, sizeof *programs);
 
 	if (programs == NULL)
 		cli_die(STATUS_ENVIRONMENT, "out of memory");
-	read_corpus(exam, "sequence", programs, &count, MOST);
-	read_corpus(exam, "regress", programs, &count, MOST);
-	read_corpus(exam, "threads", programs, &count, MOST);
+	return programs;
+}
+
+/* Programs that were written by hand, each for a place where allocators break, run again and again. */
+static void run_cases(struct examination *exam)
+{
+	struct program *const programs = allocate_programs();
+	char path[PATH_MAX];
+	size_t count = 0, at = 0;
+
+	read_corpus(exam, "sequence", programs, &count, CASES_MAX);
+	read_corpus(exam, "regress", programs, &count, CASES_MAX);
+	read_corpus(exam, "threads", programs, &count, CASES_MAX);
 	snprintf(path, sizeof path, "%s/cases", cli_temporary_folder());
 	while (at < count && goes_on(exam)) {
 		struct supervised result;
@@ -590,7 +613,7 @@ static void keep_round(struct examination *exam, const struct scenario *scenario
 	snprintf(number, sizeof number, "%" PRIu64, record->round);
 	cJSON_AddStringToObject(details, "round", number);
 	cJSON_AddNumberToObject(details, "threads", STRESS_THREADS);
-	runner = pin_down(exam, &program, record, executable);
+	runner = exam->arguments->first ? NULL : pin_down(exam, &program, record, executable);
 	exam->kept += cli_now() - start;
 	if (keep(exam, &program, record, executable, runner != NULL ? runner : variant, runner, details) &&
 	    runner == NULL)
@@ -653,6 +676,49 @@ static void run_ends(struct examination *exam)
 	stress(exam, slices, sizeof slices / sizeof slices[0]);
 }
 
+/* Keeps a failure that has its program and its schedule in the record. */
+static void keep_scheduled(struct examination *exam, struct run_record *record, const char *process)
+{
+	struct program program;
+
+	program_init(&program);
+	program_decode(record->input, record->input_size, &program);
+	program_take_schedule(&program, record);
+	keep(exam, &program, record, process, "sched", "sched", NULL);
+	program_destroy(&program);
+}
+
+/* The programs with threads that were written by hand, each under many schedules. */
+static void schedule_cases(struct examination *exam, char *process)
+{
+	struct program *const programs = allocate_programs();
+	char path[PATH_MAX];
+	size_t count = 0, at = 0;
+
+	read_corpus(exam, "threads", programs, &count, CASES_MAX);
+	snprintf(path, sizeof path, "%s/cases", cli_temporary_folder());
+	while (at < count && goes_on(exam)) {
+		struct supervised result;
+
+		if (!batch_write(path, programs + at, count - at))
+			cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
+		if (RUN(exam, time_left(exam), &result, process, "--fork-timeout", "2000", "--random", CASE_SCHEDULES, "--batch",
+			exam->target->argument, path) &&
+		    at + result.record->candidate < count) {
+			at += result.record->candidate;
+			program_take_schedule(&programs[at], result.record);
+			keep(exam, &programs[at], result.record, process, "sched", "sched", NULL);
+			at++;
+		} else {
+			at = count;
+		}
+		supervised_release(&result);
+	}
+	for (size_t i = 0; i < count; i++)
+		program_destroy(&programs[i]);
+	free(programs);
+}
+
 static void run_schedules(struct examination *exam)
 {
 	static const char *const names[] = {"mixed",      "all-to-all", "producer-consumer", "churn",
@@ -667,6 +733,11 @@ static void run_schedules(struct examination *exam)
 	}
 	if (!find_process(exam, "runner-sched", process))
 		return;
+	const double end = exam->end;
+
+	exam->end = now(exam) + time_left(exam) / 2;
+	schedule_cases(exam, process);
+	exam->end = end;
 	for (size_t i = 0; goes_on(exam); i++) {
 		double seconds = time_left(exam) / (double)(count - i % count);
 		struct supervised result;
@@ -676,15 +747,8 @@ static void run_schedules(struct examination *exam)
 		if (seconds < SLICE_SECONDS)
 			seconds = SLICE_SECONDS;
 		if (RUN(exam, seconds, &result, process, "--strategy", "mix", "--seed", seed, "--runs", "1000000000",
-			"--scenario", (char *)names[i % count], exam->target->argument)) {
-			struct program program;
-
-			program_init(&program);
-			program_decode(result.record->input, result.record->input_size, &program);
-			program_take_schedule(&program, result.record);
-			keep(exam, &program, result.record, process, "sched", "sched", NULL);
-			program_destroy(&program);
-		}
+			"--scenario", (char *)names[i % count], exam->target->argument))
+			keep_scheduled(exam, result.record, process);
 		supervised_release(&result);
 	}
 }
@@ -719,6 +783,8 @@ static void run_phase(struct examination *exam, size_t number)
 	exam->skipped[0] = '\0';
 	if (phase->threads && exam->target->single_thread)
 		snprintf(exam->skipped, sizeof exam->skipped, "it is for one thread");
+	else if (is_done(exam))
+		snprintf(exam->skipped, sizeof exam->skipped, "a bug was found");
 	else if (!cli_interrupted)
 		phase->run(exam);
 	report_add(&exam->all, &exam->total);
@@ -831,6 +897,7 @@ static enum verdict_kind examine(const struct arguments *arguments, struct cli_t
 	report_checks(stdout, &exam.all);
 	print_findings(&exam);
 	verdict = exam.finding_count > 0 ? exam.findings[0].kind : VERDICT_CLEAN;
+	report_add_counts(exam.results, &exam.all);
 	cJSON_AddStringToObject(exam.results, "verdict", verdict_name(verdict));
 	findings = cJSON_AddArrayToObject(exam.results, "findings");
 	for (unsigned i = 0; i < exam.finding_count; i++)
@@ -858,6 +925,7 @@ int cmd_check(int argc, char **argv)
 		 "Search for TIME (default 60s); compiling and making failures smaller come on top", 0},
 		{"prefix", OPTION_PREFIX, "P", 0, "The functions are Pmalloc, Pfree, ... (default: found out)", 0},
 		{"function", OPTION_FUNCTION, "F=NAME", 0, "Its F (malloc, free, ...) is called NAME; may be given often", 0},
+		{"first", OPTION_FIRST, NULL, 0, "End with the first bug, and keep it as it was found: nothing is made smaller", 0},
 		{"cflags", OPTION_CFLAGS, "WORDS", 0, "Options for the compiler", 0},
 		{NULL, 'l', "LIB", 0, "Link with a library", 0},
 		{NULL, 'L', "DIR", 0, "Where libraries are", 0},

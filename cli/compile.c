@@ -354,6 +354,14 @@ static void find_folder(struct custom_build *build)
 	cli_make_folder(build->folder);
 }
 
+/* The path of a clang: that of the build, or another one, such as a wrapper that caches. */
+static const char *compiler(void)
+{
+	const char *const given = getenv("HEAPSTORM_CC");
+
+	return given != NULL && given[0] != '\0' ? given : HEAPSTORM_CLANG;
+}
+
 struct custom_build *custom_build_open(char *const *sources, size_t count, const struct custom_options *options,
 				       char *name, size_t name_size)
 {
@@ -388,9 +396,9 @@ struct custom_build *custom_build_open(char *const *sources, size_t count, const
 	cli_install_path("share/heapstorm/bundle_allocator.sh", build->script, sizeof build->script);
 	if (access(build->script, R_OK) != 0)
 		cli_die(STATUS_ENVIRONMENT, "%s: %s", build->script, strerror(errno));
-	if (HEAPSTORM_CLANG[0] == '\0' || access(HEAPSTORM_CLANG, X_OK) != 0)
+	if (compiler()[0] == '\0' || access(compiler(), X_OK) != 0)
 		cli_die(STATUS_ENVIRONMENT, "%s: sources need clang 16 or newer to be examined",
-			HEAPSTORM_CLANG[0] != '\0' ? HEAPSTORM_CLANG : "clang");
+			compiler()[0] != '\0' ? compiler() : "clang");
 	find_folder(build);
 	return build;
 }
@@ -641,7 +649,7 @@ static bool make_bundle(const struct custom_build *build, const char *variant, c
 	add_all(&words, "--name subject --variant");
 	add(&words, variant);
 	add(&words, "--cc");
-	add(&words, HEAPSTORM_CLANG);
+	add(&words, compiler());
 	add(&words, "--out");
 	add(&words, temporary);
 	add(&words, "--keep");
@@ -687,7 +695,7 @@ static bool link_process(const struct custom_build *build, const struct process 
 
 	snprintf(log, sizeof log, "%s/%s.log", build->folder, process->name);
 	snprintf(temporary, sizeof temporary, "%s/%s.%d", build->folder, process->name, (int)getpid());
-	add(&words, HEAPSTORM_CLANG);
+	add(&words, compiler());
 	add_all(&words, process->sanitizers);
 	add_all(&words, "-pthread -o");
 	add(&words, temporary);

@@ -410,7 +410,9 @@ void failure_keep(struct failure *failure)
 	flock(lock, LOCK_UN);
 	remove_unfinished();
 	path_in(failure->folder, "program.heap", failure->path, sizeof failure->path);
-	if (is_new) {
+	if (is_new && failure->as_found) {
+		printf("  kept in:   %s\n", failure->folder);
+	} else if (is_new) {
 		fflush(stdout);
 		begin_folder(failure);
 		complete_folder(failure, unfinished, &outcome);

@@ -25,6 +25,7 @@ struct failure {
 	const char *
 		runner; /* variant of the runner in which the program fails the same way each time; NULL: not known to fail in any */
 	double shrink_seconds;                /* to make it smaller; 0: 10 */
+	bool as_found;                        /* only what is certain is kept: not made smaller, exported or drawn */
 	const cJSON *details; /* more fields for failure.json; may be NULL */
 	/* Filled in by failure_keep. */
 	char folder[512];                     /* in which it is kept */

@@ -4,7 +4,7 @@
 #   setup.sh           installs what is missing with apt-get (with sudo where not root) and says what; silent when nothing is missing.
 #                      Where that is not possible, prints the line to type and exits 3.
 #   setup.sh --bench   the same, and the allocators that heapstorm bench compares with, and valgrind
-#   setup.sh --extras  the same, and what some tests and replay --gdb use where it is there: gdb, chromium
+#   setup.sh --extras  the same, and what some tests and replay --gdb use where it is there: gdb, chromium, ccache, libclang
 #   setup.sh --afl     the same, and AFL++
 #   setup.sh --aarch64  the same, and what builds and runs programs for 64-bit ARM: cross gcc, qemu-user, libraries of that architecture
 #   setup.sh --check   installs nothing: exits 3 with one line on what is missing.
@@ -86,6 +86,10 @@ missing() { # sets `packages`
 
 	if [ "$mode" = --extras ]; then
 		need_program gdb gdb
+		need_program ccache ccache
+		llvm=$("${clang:-clang-19}" --version 2>/dev/null | sed -n 's/.*clang version \([0-9]*\).*/\1/p')
+		need_file "python3-clang-${llvm:-19}" /usr/lib/python3/dist-packages/clang/cindex.py
+		need_file "libclang-${llvm:-19}-dev" "/usr/lib/llvm-${llvm:-19}/lib/libclang-${llvm:-19}.so"
 		command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || need chromium
 	fi
 	if [ "$mode" = --afl ]; then

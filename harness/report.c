@@ -253,11 +253,23 @@ static cJSON *blocks_json(const struct program *program, const struct verdict *v
 	return array;
 }
 
+void report_add_counts(cJSON *object, const struct run_record *record)
+{
+	cJSON *kinds, *checks;
+
+	kinds = cJSON_AddObjectToObject(object, "operations_by_kind");
+	for (int i = 0; i < OP_KINDS; i++)
+		cJSON_AddNumberToObject(kinds, op_kind_name((enum op_kind)i), (double)record->operations_by_kind[i]);
+	checks = cJSON_AddObjectToObject(object, "checks");
+	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
+		cJSON_AddNumberToObject(checks, verdict_name((enum verdict_kind)i), (double)record->checks[i]);
+}
+
 cJSON *report_json(const char *file_name, const char *variant, const struct program *program,
 		   const struct run_record *record)
 {
 	const struct verdict *const verdict = &record->verdict;
-	cJSON *const object = cJSON_CreateObject(), *kinds, *checks;
+	cJSON *const object = cJSON_CreateObject();
 
 	if (file_name != NULL)
 		cJSON_AddStringToObject(object, "file", file_name);
@@ -274,12 +286,7 @@ cJSON *report_json(const char *file_name, const char *variant, const struct prog
 	}
 	cJSON_AddNumberToObject(object, "operations", (double)record->operations);
 	cJSON_AddNumberToObject(object, "faults", (double)record->faults_injected);
-	kinds = cJSON_AddObjectToObject(object, "operations_by_kind");
-	for (int i = 0; i < OP_KINDS; i++)
-		cJSON_AddNumberToObject(kinds, op_kind_name((enum op_kind)i), (double)record->operations_by_kind[i]);
-	checks = cJSON_AddObjectToObject(object, "checks");
-	for (int i = VERDICT_CLEAN + 1; i < VERDICT_KINDS; i++)
-		cJSON_AddNumberToObject(checks, verdict_name((enum verdict_kind)i), (double)record->checks[i]);
+	report_add_counts(object, record);
 	return object;
 }
 

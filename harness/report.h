@@ -32,6 +32,9 @@ int report_checks_brief(FILE *file, const struct run_record *record, const char 
 /* Adds the figures of a run to a total. */
 void report_add(struct run_record *total, const struct run_record *record);
 
+/* Adds `operations_by_kind` and `checks`: how often each oracle had something to check. */
+void report_add_counts(cJSON *object, const struct run_record *record);
+
 /*
  * The record as JSON (docs/json.md): verdict, place, message, blocks, checks. `file_name` and `variant` may be NULL. The caller
  * deletes it.

@@ -1,16 +1,17 @@
 /*
  * The process that runs many programs of one thread, each on the untouched allocator:
  *
- *   search-VARIANT --mode small|random|faults|reclaim [--seed S] [--first N] ALLOCATOR
+ *   search-VARIANT --mode small|random|faults|reclaim [--seed S] [--first N] [--operations K] ALLOCATOR
  *
- *   small   all programs of 1 operation, of 2, ...: small_programs.h
+ *   small   all programs of 1 operation, of 2, ...: small_programs.h; with --operations it ends after those of K, and says how many they are
  *   random  random ones of up to 200 operations, one in 64 with the checks that run it again and again
  *   reclaim random ones, each with these checks
  *   faults  small ones, and of each the runs in which the OS refuses the first mapping, the second, ...; then random ones with faults
  *
  * From number N on (from 0), until it is stopped. The program at work is in the record's `input`, its number in `round`, and for small ones
- * the operations in `candidate`. Exit status: 1 a verdict, 2 wrong usage or no such allocator, 3 the OS lacks something.
+ * the operations in `candidate`. Exit status: 0 all were run (--operations), 1 a verdict, 2 wrong usage or no such allocator, 3 the OS lacks something.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,8 @@ int main(int argc, char **argv)
 	struct subject subject;
 	const char *mode = "";
 	char message[512];
-	uint64_t seed = 1, first = 0;
+	uint64_t seed = 1, first = 0, counts[SMALL_OPERATIONS_MAX + 1] = {0};
+	unsigned operations = 0; /* of small programs at most; 0: no limit */
 	int at = 1;
 
 	for (; at + 1 < argc && argv[at][0] == '-'; at += 2) {
@@ -67,14 +69,16 @@ int main(int argc, char **argv)
 			seed = strtoull(argv[at + 1], NULL, 0);
 		else if (strcmp(argv[at], "--first") == 0)
 			first = strtoull(argv[at + 1], NULL, 0);
+		else if (strcmp(argv[at], "--operations") == 0)
+			operations = (unsigned)strtoul(argv[at + 1], NULL, 10);
 		else
 			break;
 	}
 	const bool faults = strcmp(mode, "faults") == 0, reclaim = strcmp(mode, "reclaim") == 0;
 	const bool random = reclaim || strcmp(mode, "random") == 0;
 
-	if (argc - at != 1 || (!faults && !random && strcmp(mode, "small") != 0)) {
-		fprintf(stderr, "usage: %s --mode small|random|faults|reclaim [--seed S] [--first N] ALLOCATOR\n", argv[0]);
+	if (argc - at != 1 || operations > SMALL_OPERATIONS_MAX - 1 || (!faults && !random && strcmp(mode, "small") != 0)) {
+		fprintf(stderr, "usage: %s --mode small|random|faults|reclaim [--seed S] [--first N] [--operations K] ALLOCATOR\n", argv[0]);
 		return 2;
 	}
 	if (!subject_open(argv[at], &subject, message, sizeof message)) {
@@ -100,6 +104,9 @@ int main(int argc, char **argv)
 			program.fault_count = 0;
 			program_add_fault(&program, 1 + number % FAULTED_MAX);
 		}
+		if (operations != 0 && all.operations > operations)
+			break;
+		counts[all.operations]++;
 		if (number < first)
 			continue;
 		record->round = number;
@@ -109,4 +116,7 @@ int main(int argc, char **argv)
 		if (executor_run(executor, &subject, &program, &options) != VERDICT_CLEAN)
 			_Exit(1);
 	}
+	for (unsigned i = 1; i <= operations; i++)
+		printf("%u operations: %" PRIu64 " programs\n", i, counts[i]);
+	return 0;
 }

@@ -69,6 +69,9 @@ enum bug {
 	BUG_FORK_DIES,
 	BUG_FORK_ALL_ABORTS,
 	BUG_FORK_READS_LIVE,
+	/* Without a walk, which would see them too. */
+	BUG_EMPTY_SHARES_ADDRESS,
+	BUG_OFF_BY_EIGHT_UNSEEN,
 };
 
 void *heapstorm_mmap(void *hint, size_t size, int protection, int flags, int fd, off_t offset);
@@ -212,6 +215,8 @@ static void *toy_malloc(size_t size)
 		if (bug == BUG_TAKES_ANY_SIZE)
 			size = 100;
 	}
+	if (size == 0 && bug == BUG_EMPTY_SHARES_ADDRESS)
+		return toy.regions[before].start;
 	if (size == TRIGGER) {
 		struct toy_region *const last = &toy.regions[before];
 
@@ -226,6 +231,7 @@ static void *toy_malloc(size_t size)
 			last->start[3] ^= 1;
 			break;
 		case BUG_OFF_BY_EIGHT:
+		case BUG_OFF_BY_EIGHT_UNSEEN:
 			return (char *)toy_allocate(16, size) + 8;
 		case BUG_GIVES_UP:
 			errno = ENOMEM;
@@ -512,7 +518,12 @@ static void parse(const char *operations)
 /* In the child: the toy as a subject, at its start. */
 static void open_toy(struct subject *subject)
 {
-	*subject = (struct subject){.allocator = &toy_allocator, .bundle = &toy_bundle, .domain = 3};
+	static struct allocator blind;
+
+	blind = toy_allocator;
+	if (bug == BUG_EMPTY_SHARES_ADDRESS || bug == BUG_OFF_BY_EIGHT_UNSEEN)
+		blind.walk = NULL;
+	*subject = (struct subject){.allocator = &blind, .bundle = &toy_bundle, .domain = 3};
 	if (!bundle_snapshot_take(&toy_bundle, &subject->snapshot))
 		_exit(9);
 }
@@ -566,6 +577,7 @@ static const struct control controls[] = {
 	{BUG_INSIDE, "a = malloc 200\nb = malloc 77\n", VERDICT_OVERLAP, 0, 1, 200, true},
 	{BUG_AROUND, "c = malloc 64\na = malloc 20\nb = malloc 77\n", VERDICT_OVERLAP, 0, 2, 64, true},
 	{BUG_REALLOC_OVER, "c = malloc 64\na = malloc 20\na = realloc a 77\n", VERDICT_OVERLAP, 0, 2, 64, true},
+	{BUG_EMPTY_SHARES_ADDRESS, "a = malloc 200\nb = malloc 0\n", VERDICT_OVERLAP, 0, 1, 200, false},
 	{BUG_WRITES_NEIGHBOUR, "a = malloc 40\nb = malloc 77\nfree a\n", VERDICT_CORRUPTION, 0, 2, 40, false},
 	{BUG_WRITES_NEIGHBOUR, "a = malloc 40\nb = malloc 77\ntouch a\n", VERDICT_CORRUPTION, 0, 2, 40, false},
 	{BUG_WRITES_NEIGHBOUR, "a = malloc 40\nb = malloc 77\na = realloc a 10\n", VERDICT_CORRUPTION, 0, 2, 40, false},
@@ -584,6 +596,7 @@ static const struct control controls[] = {
 	{BUG_OFF_BY_EIGHT, "a = aligned_alloc 256 77\n", VERDICT_MISALIGNED, 0, 0, 77, true},
 	{BUG_OFF_BY_EIGHT, "a = posix_memalign 64 77\n", VERDICT_MISALIGNED, 0, 0, 77, true},
 	{BUG_OFF_BY_EIGHT, "a = memalign 32 77\n", VERDICT_MISALIGNED, 0, 0, 77, true},
+	{BUG_OFF_BY_EIGHT_UNSEEN, "a = malloc 77\n", VERDICT_MISALIGNED, 0, 0, 77, false},
 	{BUG_USABLE_SHORT, "a = malloc 77\nusable_size a\n", VERDICT_UNDERSIZED, 0, 1, 77, false},
 	{BUG_USABLE_HUGE, "a = malloc 77\nusable_size a\n", VERDICT_CONTRACT, 0, 1, 77, false},
 	{BUG_NO_ERRNO, "a = malloc 9223372036854775808\n", VERDICT_CONTRACT, 0, 0, 0, false},
@@ -660,6 +673,21 @@ static void no_other_oracle_says_so(void **state)
 			fail_msg("control %zu without %s: %s (%s)", i, verdict_name(control->kind),
 				 verdict_name(verdict->kind), verdict->message);
 	}
+}
+
+/* What an oracle does not see when it is off is seen by no other: at least one such mistake for each that is the executor's. */
+static void every_oracle_has_a_mistake_of_its_own(void **state)
+{
+	uint32_t own = ORACLE(VERDICT_TOUCHED_LIVE); /* needs AddressSanitizer: live_blocks_are_watched */
+
+	(void)state;
+	for (size_t i = 0; i < CONTROLS; i++)
+		if (!controls[i].masked)
+			own |= ORACLE(controls[i].kind);
+	for (int kind = VERDICT_OVERLAP; kind <= VERDICT_UNRECLAIMED; kind++)
+		if ((own & ORACLE(kind)) == 0)
+			fail_msg("%s: no mistake that only it sees", verdict_name((enum verdict_kind)kind));
+	assert_true((own & ORACLE(VERDICT_FORK)) != 0);
 }
 
 /* The programs of the controls, and those of all rules where a correct allocator has a choice. */
@@ -1051,6 +1079,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_oracle_sees_its_mistake),
 		cmocka_unit_test(no_other_oracle_says_so),
+		cmocka_unit_test(every_oracle_has_a_mistake_of_its_own),
 		cmocka_unit_test(correct_allocators_are_clean),
 		cmocka_unit_test(subsets_of_oracles_are_clean),
 		cmocka_unit_test(blocks_of_an_overlap),

@@ -54,6 +54,28 @@ right)
 	says out "so much memory and no more"
 	says out "^threads +skipped: it is for one thread"
 	;;
+counts)
+	# Each oracle that counts and each kind of operation was at work.
+	expect 0 "$heapstorm" check mem_alloc_2.0 --budget 20s --out "$work/found" --json "$work/check.json"
+	python3 - "$work/check.json" <<'END' || failures=$((failures + 1))
+import json, sys
+result = json.load(open(sys.argv[1]))
+uncounted = ("race", "deadlock", "stuck", "crash", "abort")  # these watch all the time
+never = [name for name, count in result["checks"].items() if count == 0 and name not in uncounted]
+never += [name for name, count in result["operations_by_kind"].items() if count == 0]
+if len(result["checks"]) < 18 or len(result["operations_by_kind"]) < 17 or never:
+    sys.exit(f"never at work: {never or result}")
+END
+	;;
+small)
+	# All programs of up to five operations: as many each time, and all run.
+	for allocator in mem_alloc mem_alloc_2.0; do
+		expect 0 "$(dirname "$heapstorm")/../libexec/heapstorm/search-asan" --mode small --operations 5 $allocator
+		says out "^1 operations: 6 programs"
+		says out "^2 operations: 60 programs"
+		says out "^5 operations: 161784 programs"
+	done
+	;;
 compiled)
 	cc=${CC:-cc}
 	$cc -g -O1 -fPIC -c "$here/list.c" -o list.o && ar rc liblist.a list.o && $cc -shared list.o -o liblist.so || exit 77
