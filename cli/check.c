@@ -33,7 +33,7 @@
 #define SLICE_SECONDS 1.5     /* the least that a process with threads is run for */
 #define SCHEDULES_TRIED "400" /* to see what threads at full speed have shown under a schedule */
 #define STRESS_THREADS 4
-#define CASES_MAX 1024 /* programs of a corpus */
+#define CASES_MAX 1024       /* programs of a corpus */
 #define CASE_SCHEDULES "200" /* that each program of the corpus runs under */
 
 struct arguments {
@@ -170,8 +170,8 @@ static bool is_done(const struct examination *exam)
 
 static bool goes_on(const struct examination *exam)
 {
-	return !is_done(exam) && time_left(exam) > 0.2 && exam->new_findings < PHASE_FINDINGS_MAX && exam->repeats < REPEATS_MAX &&
-	       exam->finding_count < FINDINGS_MAX;
+	return !is_done(exam) && time_left(exam) > 0.2 && exam->new_findings < PHASE_FINDINGS_MAX &&
+	       exam->repeats < REPEATS_MAX && exam->finding_count < FINDINGS_MAX;
 }
 
 static void clear_line(void)
@@ -702,8 +702,8 @@ static void schedule_cases(struct examination *exam, char *process)
 
 		if (!batch_write(path, programs + at, count - at))
 			cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-		if (RUN(exam, time_left(exam), &result, process, "--fork-timeout", "2000", "--random", CASE_SCHEDULES, "--batch",
-			exam->target->argument, path) &&
+		if (RUN(exam, time_left(exam), &result, process, "--fork-timeout", "2000", "--random", CASE_SCHEDULES,
+			"--batch", exam->target->argument, path) &&
 		    at + result.record->candidate < count) {
 			at += result.record->candidate;
 			program_take_schedule(&programs[at], result.record);
@@ -924,12 +924,15 @@ int cmd_check(int argc, char **argv)
 		{"budget", OPTION_BUDGET, "TIME", 0,
 		 "Search for TIME (default 60s); compiling and making failures smaller come on top", 0},
 		{"prefix", OPTION_PREFIX, "P", 0, "The functions are Pmalloc, Pfree, ... (default: found out)", 0},
-		{"function", OPTION_FUNCTION, "F=NAME", 0, "Its F (malloc, free, ...) is called NAME; may be given often", 0},
-		{"first", OPTION_FIRST, NULL, 0, "End with the first bug, and keep it as it was found: nothing is made smaller", 0},
+		{"function", OPTION_FUNCTION, "F=NAME", 0,
+		 "Its F (malloc, free, ...) is called NAME; may be given often", 0},
+		{"first", OPTION_FIRST, NULL, 0,
+		 "End with the first bug, and keep it as it was found: nothing is made smaller", 0},
 		{"cflags", OPTION_CFLAGS, "WORDS", 0, "Options for the compiler", 0},
 		{NULL, 'l', "LIB", 0, "Link with a library", 0},
 		{NULL, 'L', "DIR", 0, "Where libraries are", 0},
-		{"single-thread", OPTION_SINGLE, NULL, 0, "It is for one thread at a time: nothing with threads is run", 0},
+		{"single-thread", OPTION_SINGLE, NULL, 0, "It is for one thread at a time: nothing with threads is run",
+		 0},
 		{"seed", OPTION_SEED, "N", 0, "Seed of the random programs (default 1)", 0},
 		{0},
 	};

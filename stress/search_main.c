@@ -77,8 +77,12 @@ int main(int argc, char **argv)
 	const bool faults = strcmp(mode, "faults") == 0, reclaim = strcmp(mode, "reclaim") == 0;
 	const bool random = reclaim || strcmp(mode, "random") == 0;
 
-	if (argc - at != 1 || operations > SMALL_OPERATIONS_MAX - 1 || (!faults && !random && strcmp(mode, "small") != 0)) {
-		fprintf(stderr, "usage: %s --mode small|random|faults|reclaim [--seed S] [--first N] [--operations K] ALLOCATOR\n", argv[0]);
+	if (argc - at != 1 || operations > SMALL_OPERATIONS_MAX - 1 ||
+	    (!faults && !random && strcmp(mode, "small") != 0)) {
+		fprintf(stderr,
+			"usage: %s --mode small|random|faults|reclaim [--seed S] [--first N] [--operations K] "
+			"ALLOCATOR\n",
+			argv[0]);
 		return 2;
 	}
 	if (!subject_open(argv[at], &subject, message, sizeof message)) {
