@@ -1,5 +1,6 @@
 #include "thread_cache.h"
 
+#include "../os.h"
 #include "central.h"
 #include "damage.h"
 #include "hardened.h"
@@ -26,6 +27,12 @@
  * collect chunks that hold nothing else; so each time their number has doubled, the magazines are flushed.
  */
 #define FLUSH_CHUNKS_MIN 4
+
+/*
+ * The chunks may also be those of others: a thread that frees one block of each collects them without an end of its own magazines in sight. What is mapped
+ * in all tells: when it has doubled since its lowest, the magazines are flushed. So they pin no more than everything else holds, but for FLUSH_BYTES_MIN.
+ */
+#define FLUSH_BYTES_MIN (FLUSH_CHUNKS_MIN * CHUNK_SIZE)
 
 #define BATCHES 8 /* chunks that a flush gathers blocks for at a time */
 
@@ -232,6 +239,18 @@ static void bound_chunks(struct ThreadCache *cache)
 	cache->flush_at = 2 * cache->heap.chunk_count;
 }
 
+static void bound_foreign(struct ThreadCache *cache)
+{
+	const size_t held = os_held();
+
+	if (held < cache->held_least)
+		cache->held_least = held;
+	if (held < 2 * cache->held_least + FLUSH_BYTES_MIN)
+		return;
+	ma2_cache_flush(cache);
+	cache->held_least = os_held();
+}
+
 bool ma2_cache_adopt(struct ThreadCache *cache, struct ThreadCache *orphan)
 {
 	orphan = ma2_central_take_orphan(orphan);
@@ -396,6 +415,7 @@ void ma2_cache_overflow(struct ThreadCache *cache, unsigned int cls, struct Bloc
 
 	ma2_span_tick();
 	settle(cache);
+	bound_foreign(cache);
 	if (cls >= SINGLE_CLASS_FIRST) {
 		replace_single(cache, cls, block);
 		return;

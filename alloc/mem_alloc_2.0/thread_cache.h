@@ -90,6 +90,7 @@ struct ThreadCache {
 	bool count_stale;        /* the counts of the magazines may be wrong */
 	bool bounding;           /* the magazines are being flushed to let go of chunks */
 	size_t flush_at;         /* so many chunks in the heap make the magazines be flushed; 0: none did so far */
+	size_t held_least;       /* the least that the OS's memory came to since the magazines were flushed for it */
 	size_t limit_bytes;      /* that the magazines may hold by their limits, but for those of one block */
 	size_t single_bytes;     /* that the magazines of one block may hold */
 	_Atomic int state;       /* enum cache_state; changes under the central lock */
