@@ -27,8 +27,8 @@
 #include "target.h"
 
 #define FINDINGS_MAX 32
-#define REPEATS_MAX 8         /* of failures that are known, in a phase: what comes after them is more of the same */
-#define PHASE_FINDINGS_MAX 8  /* of new ones */
+#define REPEATS_MAX 8        /* of failures that are known, in a phase: what comes after them is more of the same */
+#define PHASE_FINDINGS_MAX 8 /* of new ones */
 #define SHRINK_SECONDS_MAX 10
 #define SLICE_SECONDS 1.5     /* the least that a process with threads is run for */
 #define SCHEDULES_TRIED "400" /* to see what threads at full speed have shown under a schedule */
@@ -186,8 +186,8 @@ static void show_progress(const struct run_record *record, void *context)
 
 	if (!isatty(STDERR_FILENO))
 		return;
-	fprintf(stderr, "\r%4.0f s of %.0f  %s: %" PRIu64 " programs, %" PRIu64 " operations; %u found\033[K", now(exam),
-		exam->arguments->budget, exam->phase->name, exam->total.programs + record->programs,
+	fprintf(stderr, "\r%4.0f s of %.0f  %s: %" PRIu64 " programs, %" PRIu64 " operations; %u found\033[K",
+		now(exam), exam->arguments->budget, exam->phase->name, exam->total.programs + record->programs,
 		exam->total.operations + record->operations, exam->finding_count);
 }
 
@@ -217,8 +217,7 @@ static void did_not_start(const struct examination *exam, const char *process)
 	if (output != NULL)
 		fclose(output);
 	line[strcspn(line, "\n")] = '\0';
-	cli_die(STATUS_ENVIRONMENT, "%s did not start: %s", process,
-		line[0] != '\0' ? line : "it says nothing");
+	cli_die(STATUS_ENVIRONMENT, "%s did not start: %s", process, line[0] != '\0' ? line : "it says nothing");
 }
 
 /*
@@ -575,7 +574,8 @@ static const char *pin_down(struct examination *exam, struct program *program, s
 	snprintf(path, sizeof path, "%s/round.heap", cli_temporary_folder());
 	if (!report_write_program(path, program, record, exam->target->spec))
 		return NULL;
-	char *const argv[] = {runner, "--strategy", "mix", "--runs", SCHEDULES_TRIED, exam->target->argument, path, NULL};
+	char *const argv[] = {runner,          "--strategy",           "mix", "--runs",
+			      SCHEDULES_TRIED, exam->target->argument, path,  NULL};
 	char output[PATH_MAX];
 	const struct supervision supervision = {.argv = argv,
 						.output = output,
@@ -617,7 +617,8 @@ static void keep_round(struct examination *exam, const struct scenario *scenario
 	exam->kept += cli_now() - start;
 	if (keep(exam, &program, record, executable, runner != NULL ? runner : variant, runner, details) &&
 	    runner == NULL)
-		printf("  again:     heapstorm stress \"%s\" --variant %s --scenario %s --threads %d --seed %s --round %s\n",
+		printf("  again:     heapstorm stress \"%s\" --variant %s --scenario %s --threads %d --seed %s --round "
+		       "%s\n",
 		       exam->target->spec, variant, scenario->name, STRESS_THREADS, exam->arguments->seed, number);
 	cJSON_Delete(details);
 	program_destroy(&program);
@@ -647,8 +648,7 @@ static void stress(struct examination *exam, const struct slice *slices, size_t 
 		if (seconds < SLICE_SECONDS)
 			seconds = SLICE_SECONDS;
 		if (RUN(exam, seconds, &result, process, "--threads", threads, "--seed", (char *)exam->arguments->seed,
-			"--first", first, "--step", "1", "--scenario", (char *)scenario->name,
-			exam->target->argument))
+			"--first", first, "--step", "1", "--scenario", (char *)scenario->name, exam->target->argument))
 			keep_round(exam, scenario, variant, result.record, process);
 		supervised_release(&result);
 	}
@@ -657,8 +657,13 @@ static void stress(struct examination *exam, const struct slice *slices, size_t 
 static void run_threads(struct examination *exam)
 {
 	static const struct slice slices[] = {
-		{"tsan", "mixed"},           {"asan", "all-to-all"}, {"plain", "mixed"}, {"tsan", "producer-consumer"},
-		{"plain", "foreign-realloc"}, {"asan", "faults"},     {"tsan", "boundaries"},
+		{"tsan", "mixed"},
+		{"asan", "all-to-all"},
+		{"plain", "mixed"},
+		{"tsan", "producer-consumer"},
+		{"plain", "foreign-realloc"},
+		{"asan", "faults"},
+		{"tsan", "boundaries"},
 	};
 
 	stress(exam, slices, sizeof slices / sizeof slices[0]);
@@ -798,9 +803,9 @@ static void run_phase(struct examination *exam, size_t number)
 		printf("%-18s skipped: %s\n", phase->name, exam->skipped);
 		cJSON_AddStringToObject(json, "skipped", exam->skipped);
 	} else {
-		printf("%-18s %9" PRIu64 " %-9s %12" PRIu64 " operations %6.1f s  %s", phase->name, exam->total.programs,
-		       strchr(phase->what, ' ') != NULL ? "programs" : phase->what, exam->total.operations,
-		       now(exam) - start, exam->finding_count == findings ? "clean" : "");
+		printf("%-18s %9" PRIu64 " %-9s %12" PRIu64 " operations %6.1f s  %s", phase->name,
+		       exam->total.programs, strchr(phase->what, ' ') != NULL ? "programs" : phase->what,
+		       exam->total.operations, now(exam) - start, exam->finding_count == findings ? "clean" : "");
 		if (exam->finding_count != findings)
 			printf("%u found", exam->finding_count - findings);
 		printf("\n");
@@ -821,7 +826,7 @@ static void show_contract(const struct cli_target *target)
 
 	contract_parse(target->contract, &contract, &counted);
 	printf("  functions  %s\n  contract   malloc(0) is %s", target->functions,
-	       contract.malloc_zero_is_block == CONTRACT_YES ? "a block"
+	       contract.malloc_zero_is_block == CONTRACT_YES  ? "a block"
 	       : contract.malloc_zero_is_block == CONTRACT_NO ? "not always a block"
 							      : "left open");
 	if (contract.realloc_zero != REALLOC_ZERO_OPEN)
@@ -831,13 +836,13 @@ static void show_contract(const struct cli_target *target)
 		       contract.bad_alignment_fails == CONTRACT_YES ? "refused" : "not looked at, and not tried");
 	printf("\n             ");
 	printf("%s", contract.null_sets_errno == CONTRACT_YES ? "NULL comes with ENOMEM"
-							       : "NULL comes without ENOMEM, which is not asked for");
+							      : "NULL comes without ENOMEM, which is not asked for");
 	if (contract.bounded == CONTRACT_YES)
 		printf("; so much memory and no more: NULL at any time is no failure");
 	if (contract.thread_safe == CONTRACT_NO)
 		printf("; for one thread");
-	printf("\n             %s\n",
-	       counted ? "its OS calls are seen: faults, footprint" : "its OS calls are not seen: no faults, no footprint");
+	printf("\n             %s\n", counted ? "its OS calls are seen: faults, footprint"
+					      : "its OS calls are not seen: no faults, no footprint");
 }
 
 static void find_corpus(char *path, size_t size)
@@ -858,7 +863,8 @@ static void print_findings(const struct examination *exam)
 		const struct finding *const finding = &exam->findings[i];
 
 		printf("%s%-12s %.100s%s\n             %s (%s", i == 0 ? "\n" : "", verdict_name(finding->kind),
-		       finding->sentence, strlen(finding->sentence) > 100 ? "..." : "", finding->folder, finding->phase);
+		       finding->sentence, strlen(finding->sentence) > 100 ? "..." : "", finding->folder,
+		       finding->phase);
 		if (finding->seen > 1)
 			printf(", seen %u times", finding->seen);
 		printf(")\n");
@@ -941,9 +947,11 @@ int cmd_check(int argc, char **argv)
 		.parser = parse_option,
 		.children = keeping_children,
 		.args_doc = "NAME | LIBRARY.so | SOURCE... | FOLDER",
-		.doc = "Examines any allocator: one that is built in or installed (heapstorm list), a shared object, or "
+		.doc = "Examines any allocator: one that is built in or installed (heapstorm list), a shared object, "
+		       "or "
 		       "sources in C or C++, "
-		       "objects, static libraries or a build folder with compile_commands.json, which are compiled here. "
+		       "objects, static libraries or a build folder with compile_commands.json, which are compiled "
+		       "here. "
 		       "Goes on after a bug to find the others, and makes each as small as it gets."
 		       "\vThe last line is `verdict: NAME' of the first bug, clean if nothing was found.",
 	};

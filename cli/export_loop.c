@@ -40,7 +40,7 @@ static void write_op(FILE *file, const struct program *program, const struct op 
 			fprintf(file, "%" PRIu64 "u, ", op->count);
 		fprintf(file,
 			"%" PRIu64 "u);\n\n		if (p != NULL)\n			keep(&%s, p);\n	"
-				   "	else if (%d)\n"
+			"	else if (%d)\n"
 			"			keep(&%s, old);\n	}\n",
 			op->size, result, op->size != 0, block);
 		break;
