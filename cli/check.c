@@ -375,14 +375,16 @@ static bool keep(struct examination *exam, struct program *program, struct run_r
 }
 
 /* Keeps a failure whose program is in the record. */
-static bool keep_input(struct examination *exam, struct run_record *record, const char *executable)
+static bool keep_input(struct examination *exam, struct run_record *record, const char *executable, const char *variant)
 {
 	struct program program;
 	bool is_new;
 
 	program_init(&program);
 	program_decode(record->input, record->input_size, &program);
-	is_new = keep(exam, &program, record, executable, exam->variant, exam->variant, NULL);
+	if (strcmp(variant, "sched") == 0)
+		program_take_schedule(&program, record);
+	is_new = keep(exam, &program, record, executable, variant, variant, NULL);
 	program_destroy(&program);
 	return is_new;
 }
@@ -417,38 +419,35 @@ static void read_corpus(const struct examination *exam, const char *folder, stru
 	free(entries);
 }
 
-static struct program *allocate_programs(void)
+/* Reads the folders of the corpus, and runs all of their programs: command[0] with its words; the file of the programs comes last. */
+static void run_corpus(struct examination *exam, const char *const *folders, char *const *command, const char *variant)
 {
 	struct program *const programs = calloc(CASES_MAX, sizeof *programs);
+	const bool scheduled = strcmp(variant, "sched") == 0;
+	char path[PATH_MAX], *argv[16];
+	size_t count = 0, at = 0, words = 0;
 
 	if (programs == NULL)
 		cli_die(STATUS_ENVIRONMENT, "out of memory");
-	return programs;
-}
-
-/* Programs that were written by hand, each for a place where allocators break, run again and again. */
-static void run_cases(struct examination *exam)
-{
-	struct program *const programs = allocate_programs();
-	char path[PATH_MAX];
-	size_t count = 0, at = 0;
-
-	read_corpus(exam, "sequence", programs, &count, CASES_MAX);
-	read_corpus(exam, "regress", programs, &count, CASES_MAX);
-	read_corpus(exam, "threads", programs, &count, CASES_MAX);
+	for (; *folders != NULL; folders++)
+		read_corpus(exam, *folders, programs, &count, CASES_MAX);
 	snprintf(path, sizeof path, "%s/cases", cli_temporary_folder());
+	for (; command[words] != NULL; words++)
+		argv[words] = command[words];
+	argv[words++] = path;
+	argv[words] = NULL;
 	while (at < count && goes_on(exam)) {
 		struct supervised result;
-		bool found;
 
-		exam->repeats = 0; /* there are not so many */
+		if (!scheduled)
+			exam->repeats = 0; /* there are not so many */
 		if (!batch_write(path, programs + at, count - at))
 			cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-		found = RUN(exam, time_left(exam), &result, exam->runner, "--deep", "--fork-timeout", "2000", "--batch",
-			    exam->target->argument, path);
-		if (found && at + result.record->candidate < count) {
+		if (run_for(exam, time_left(exam), argv, &result) && at + result.record->candidate < count) {
 			at += result.record->candidate;
-			keep(exam, &programs[at], result.record, exam->runner, exam->variant, exam->variant, NULL);
+			if (scheduled)
+				program_take_schedule(&programs[at], result.record);
+			keep(exam, &programs[at], result.record, command[0], variant, variant, NULL);
 			at++;
 		} else {
 			at = count;
@@ -458,6 +457,17 @@ static void run_cases(struct examination *exam)
 	for (size_t i = 0; i < count; i++)
 		program_destroy(&programs[i]);
 	free(programs);
+}
+
+/* Programs that were written by hand, each for a place where allocators break, run again and again. */
+static void run_cases(struct examination *exam)
+{
+	static const char *const folders[] = {"sequence", "regress", "threads", NULL};
+
+	run_corpus(exam, folders,
+		   (char *const[]){exam->runner, "--deep", "--fork-timeout", "2000", "--batch", exam->target->argument,
+				   NULL},
+		   exam->variant);
 }
 
 static void search(struct examination *exam, const char *mode)
@@ -479,7 +489,7 @@ static void search(struct examination *exam, const char *mode)
 		/* Where the same failure is in all programs, farther and farther ones are looked at. */
 		const uint64_t at = result.record->round;
 
-		skip = keep_input(exam, result.record, process) ? 1 : 8 * skip;
+		skip = keep_input(exam, result.record, process, exam->variant) ? 1 : 8 * skip;
 		snprintf(first, sizeof first, "%" PRIu64, at + skip);
 		supervised_release(&result);
 	}
@@ -541,7 +551,7 @@ static void run_sequences(struct examination *exam)
 		report_add(&exam->total, result.record);
 		if (result.record->verdict.kind != VERDICT_CLEAN) {
 			snprintf(exam->output, sizeof exam->output, "%s", log);
-			keep_input(exam, result.record, target);
+			keep_input(exam, result.record, target, exam->variant);
 			snprintf(exam->output, sizeof exam->output, "%s/output", cli_temporary_folder());
 		}
 		supervised_release(&result);
@@ -681,47 +691,15 @@ static void run_ends(struct examination *exam)
 	stress(exam, slices, sizeof slices / sizeof slices[0]);
 }
 
-/* Keeps a failure that has its program and its schedule in the record. */
-static void keep_scheduled(struct examination *exam, struct run_record *record, const char *process)
-{
-	struct program program;
-
-	program_init(&program);
-	program_decode(record->input, record->input_size, &program);
-	program_take_schedule(&program, record);
-	keep(exam, &program, record, process, "sched", "sched", NULL);
-	program_destroy(&program);
-}
-
 /* The programs with threads that were written by hand, each under many schedules. */
 static void schedule_cases(struct examination *exam, char *process)
 {
-	struct program *const programs = allocate_programs();
-	char path[PATH_MAX];
-	size_t count = 0, at = 0;
+	static const char *const folders[] = {"threads", NULL};
 
-	read_corpus(exam, "threads", programs, &count, CASES_MAX);
-	snprintf(path, sizeof path, "%s/cases", cli_temporary_folder());
-	while (at < count && goes_on(exam)) {
-		struct supervised result;
-
-		if (!batch_write(path, programs + at, count - at))
-			cli_die(STATUS_ENVIRONMENT, "%s: cannot be written: %s", path, strerror(errno));
-		if (RUN(exam, time_left(exam), &result, process, "--fork-timeout", "2000", "--random", CASE_SCHEDULES,
-			"--batch", exam->target->argument, path) &&
-		    at + result.record->candidate < count) {
-			at += result.record->candidate;
-			program_take_schedule(&programs[at], result.record);
-			keep(exam, &programs[at], result.record, process, "sched", "sched", NULL);
-			at++;
-		} else {
-			at = count;
-		}
-		supervised_release(&result);
-	}
-	for (size_t i = 0; i < count; i++)
-		program_destroy(&programs[i]);
-	free(programs);
+	run_corpus(exam, folders,
+		   (char *const[]){process, "--fork-timeout", "2000", "--random", CASE_SCHEDULES, "--batch",
+				   exam->target->argument, NULL},
+		   "sched");
 }
 
 static void run_schedules(struct examination *exam)
@@ -753,7 +731,7 @@ static void run_schedules(struct examination *exam)
 			seconds = SLICE_SECONDS;
 		if (RUN(exam, seconds, &result, process, "--strategy", "mix", "--seed", seed, "--runs", "1000000000",
 			"--scenario", (char *)names[i % count], exam->target->argument))
-			keep_scheduled(exam, result.record, process);
+			keep_input(exam, result.record, process, "sched");
 		supervised_release(&result);
 	}
 }
