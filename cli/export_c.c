@@ -379,6 +379,24 @@ static bool is_power_of_two(uint64_t n)
 	return n != 0 && (n & (n - 1)) == 0;
 }
 
+bool export_names_thread(const struct program *program, const struct op *op)
+{
+	return op->thread != 0 && op->thread < program->thread_count;
+}
+
+void export_begin_thread(FILE *file, size_t thread)
+{
+	if (thread == 0)
+		fprintf(file, "static void run_main(void)\n{\n");
+	else
+		fprintf(file, "static void *thread_%zu(void *unused)\n{\n", thread);
+}
+
+void export_end_thread(FILE *file, size_t thread)
+{
+	fprintf(file, thread == 0 ? "}\n\n" : "	return unused;\n}\n\n");
+}
+
 static void write_op(FILE *file, const struct program *program, const struct op *op, const struct allocator *hooks)
 {
 	char text[160], one[16], two[16];
@@ -459,7 +477,7 @@ static void write_op(FILE *file, const struct program *program, const struct op 
 		fprintf(file, "	touch(%s);\n", block);
 		break;
 	case OP_SPAWN:
-		if (op->thread != 0 && op->thread < program->thread_count)
+		if (export_names_thread(program, op))
 			fprintf(file, "	spawn(%" PRIu64 ", thread_%" PRIu64 ");\n", op->thread, op->thread);
 		break;
 	case OP_FORK:
@@ -470,41 +488,19 @@ static void write_op(FILE *file, const struct program *program, const struct op 
 	}
 }
 
-static bool is_thread(const struct program *program, const struct op *op)
-{
-	return op->thread != 0 && op->thread < program->thread_count;
-}
-
-size_t export_event_limit(const struct program *program)
-{
-	size_t limit = 0;
-
-	for (size_t t = 0; t < program->thread_count; t++)
-		for (size_t i = 0; i < program->threads[t].count; i++) {
-			const struct op *const op = &program->threads[t].ops[i];
-
-			if (op_operands(op->kind) & OPERAND_EVENT && op->event >= limit)
-				limit = op->event + 1;
-		}
-	return limit;
-}
-
 /* The thread's operations, each after a point of its own. */
 static void write_stepping_thread(FILE *file, const struct program *program, size_t thread,
 				  const struct allocator *hooks)
 {
 	const struct thread_program *const code = &program->threads[thread];
 
-	if (thread == 0)
-		fprintf(file, "static void run_main(void)\n{\n");
-	else
-		fprintf(file, "static void *thread_%zu(void *unused)\n{\n", thread);
+	export_begin_thread(file, thread);
 	for (size_t i = 0; i < code->count; i++) {
 		const struct op *const op = &code->ops[i];
 
 		fprintf(file, "	step();\n");
 		write_op(file, program, op, hooks);
-		if (op->kind == OP_JOIN && is_thread(program, op))
+		if (op->kind == OP_JOIN && export_names_thread(program, op))
 			fprintf(file, "	join(%" PRIu64 ");\n", op->thread);
 		else if (op->kind == OP_WAIT)
 			fprintf(file, "	wait_event(%" PRIu64 ");\n", op->event);
@@ -513,7 +509,7 @@ static void write_stepping_thread(FILE *file, const struct program *program, siz
 		else if (op->kind == OP_EXIT && thread != 0)
 			break;
 	}
-	fprintf(file, thread == 0 ? "}\n\n" : "	return unused;\n}\n\n");
+	export_end_thread(file, thread);
 }
 
 /* What the threads of EXPORT_POINTS take from the program. */
@@ -530,7 +526,7 @@ static void write_points(const struct export_request *request, FILE *file)
 		"%d\n#define SECONDS %d\n/* Each: in its operation number OP, at its point number POINT, THREAD stops "
 		"and TARGET "
 		"goes on. */\n#define GIVEN ",
-		program->thread_count, ops, export_event_limit(program), program->fault_count > 0,
+		program->thread_count, ops, program_event_limit(program), program->fault_count > 0,
 		verdict_name(request->verdict->kind), request->verdict->kind == VERDICT_RACE, REPRO_SECONDS);
 	for (size_t i = 0; i < request->stop_count; i++)
 		fprintf(file, "{%u, %u, %u, %u}, ", request->stops[i].thread, request->stops[i].op,
@@ -545,10 +541,7 @@ static void write_thread(FILE *file, const struct program *program, size_t threa
 {
 	const bool many = order->count > 1;
 
-	if (thread == 0)
-		fprintf(file, "static void run_main(void)\n{\n");
-	else
-		fprintf(file, "static void *thread_%zu(void *unused)\n{\n", thread);
+	export_begin_thread(file, thread);
 	for (size_t s = 0; s < order->count; s++) {
 		const struct stretch *const stretch = &order->stretches[s];
 
@@ -564,7 +557,7 @@ static void write_thread(FILE *file, const struct program *program, size_t threa
 		if (many)
 			fprintf(file, "	pass(%zu);\n", s + 1);
 	}
-	fprintf(file, thread == 0 ? "}\n\n" : "	return unused;\n}\n\n");
+	export_end_thread(file, thread);
 }
 
 void export_write_head(const struct export_request *request, FILE *file)

@@ -72,11 +72,11 @@ static void write_op(FILE *file, const struct program *program, const struct op 
 		fprintf(file, "			keep(&%s, p);\n		}\n	}\n", block);
 		break;
 	case OP_SPAWN:
-		if (op->thread != 0 && op->thread < program->thread_count)
+		if (export_names_thread(program, op))
 			fprintf(file, "	spawn(%" PRIu64 ", thread_%" PRIu64 ");\n", op->thread, op->thread);
 		break;
 	case OP_JOIN:
-		if (op->thread != 0 && op->thread < program->thread_count)
+		if (export_names_thread(program, op))
 			fprintf(file, "	__atomic_store_n(&go, 1, __ATOMIC_RELAXED);\n	join(%" PRIu64 ");\n",
 				op->thread);
 		break;
@@ -99,10 +99,9 @@ static void write_thread(FILE *file, const struct program *program, size_t threa
 	const struct thread_program *const code = &program->threads[thread];
 	size_t spawns = 0;
 
-	if (thread == 0)
-		fprintf(file, "static void run_main(void)\n{\n");
-	else
-		fprintf(file, "static void *thread_%zu(void *unused)\n{\n	begin(%zu);\n", thread, thread);
+	export_begin_thread(file, thread);
+	if (thread != 0)
+		fprintf(file, "	begin(%zu);\n", thread);
 	for (size_t i = 0; i < code->count; i++)
 		if (code->ops[i].kind == OP_SPAWN)
 			spawns = i + 1;
@@ -113,7 +112,7 @@ static void write_thread(FILE *file, const struct program *program, size_t threa
 		if (thread == 0 && i + 1 == spawns)
 			fprintf(file, "	__atomic_store_n(&go, 1, __ATOMIC_RELAXED);\n	begin(0);\n");
 	}
-	fprintf(file, thread == 0 ? "}\n\n" : "	return unused;\n}\n\n");
+	export_end_thread(file, thread);
 }
 
 static const char fork_runtime[] = "__attribute__((unused)) static void in_child(void)\n"
@@ -142,7 +141,7 @@ bool export_write_loop(const struct export_request *request, FILE *file)
 	export_write_includes(request, file);
 	fprintf(file,
 		"#define THREADS %zu\n#define EVENTS %zu\n#define SECONDS %d\n#define RUNS 20 /* in a process */\n\n",
-		program->thread_count, export_event_limit(program), REPRO_SECONDS);
+		program->thread_count, program_event_limit(program), REPRO_SECONDS);
 	fputs(loop_runtime, file);
 	fputs(fork_runtime, file);
 	fprintf(file, "static name none __attribute__((unused)); /* NULL */\n");

@@ -18,7 +18,11 @@ const char *export_name_of(uint32_t label, char *name);
 /* 1 for each label that the program has. The caller frees it; NULL: no memory. */
 uint8_t *export_used_labels(const struct program *program);
 
-/* One more than the highest event. */
-size_t export_event_limit(const struct program *program);
+/* Does the operation name a thread that main can start? */
+bool export_names_thread(const struct program *program, const struct op *op);
+
+/* The head of the function of a thread, and its end. */
+void export_begin_thread(FILE *file, size_t thread);
+void export_end_thread(FILE *file, size_t thread);
 
 #endif

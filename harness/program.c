@@ -342,3 +342,17 @@ uint32_t program_label_limit(const struct program *program)
 	}
 	return limit;
 }
+
+size_t program_event_limit(const struct program *program)
+{
+	size_t limit = 0;
+
+	for (size_t t = 0; t < program->thread_count; t++)
+		for (size_t i = 0; i < program->threads[t].count; i++) {
+			const struct op *const op = &program->threads[t].ops[i];
+
+			if (op_operands(op->kind) & OPERAND_EVENT && op->event >= limit)
+				limit = op->event + 1;
+		}
+	return limit;
+}

@@ -134,6 +134,9 @@ size_t program_op_count(const struct program *program);
 /* One more than the highest label used, 0 if none is. */
 uint32_t program_label_limit(const struct program *program);
 
+/* One more than the highest event, 0 if there is none. */
+size_t program_event_limit(const struct program *program);
+
 const char *op_kind_name(enum op_kind kind); /* "malloc", ... as in the text format */
 
 /* What an operation has besides its kind, as a set. The text format and the byte encoding have them in this order. */

@@ -497,20 +497,6 @@ static bool reduce_each(struct shrinker *shrinker, make_candidate *make, const v
 	}
 }
 
-static size_t event_limit(const struct program *program)
-{
-	size_t limit = 0;
-
-	for (size_t t = 0; t < program->thread_count; t++)
-		for (size_t i = 0; i < program->threads[t].count; i++) {
-			const struct op *const op = &program->threads[t].ops[i];
-
-			if (op_operands(op->kind) & OPERAND_EVENT && op->event >= limit)
-				limit = op->event + 1;
-		}
-	return limit;
-}
-
 static bool reduce_pairs(struct shrinker *shrinker)
 {
 	bool changed = false;
@@ -572,7 +558,7 @@ static bool simplify_values(struct shrinker *shrinker, bool all)
 /* Names in the order in which they come up; the same program, but for who looks at it. */
 static bool make_named(struct program *candidate, size_t index, const void *argument)
 {
-	const size_t labels = program_label_limit(candidate), events = event_limit(candidate);
+	const size_t labels = program_label_limit(candidate), events = program_event_limit(candidate);
 	uint32_t *const names = malloc((labels + 1) * sizeof *names), *const numbers =
 									      calloc(events + 1, sizeof *numbers);
 	uint32_t next = 0, next_event = 0;
@@ -646,7 +632,7 @@ static bool run_round(struct shrinker *shrinker)
 	changed |= reduce_ops(shrinker);
 	changed |= reduce_each(shrinker, make_without_idle_threads, NULL, 0, 1, false);
 	changed |= reduce_each(shrinker, make_without_block, NULL, 0, program_label_limit(shrinker->best), false);
-	changed |= reduce_each(shrinker, make_without_event, NULL, 0, event_limit(shrinker->best), false);
+	changed |= reduce_each(shrinker, make_without_event, NULL, 0, program_event_limit(shrinker->best), false);
 	changed |= reduce_each(shrinker, make_inlined_thread, NULL, 1, shrinker->best->thread_count, true);
 	confirm(shrinker);
 	changed |= reduce_pairs(shrinker);
