@@ -52,6 +52,18 @@ last_line() {
 	fi
 }
 
+# planted KIND PATCH: the runner (--runner, --scheduled) of a planted bug, and its sources as words for the compiler; without the bug in `fixed`.
+planted() {
+	HEAPSTORM_RUNNER=$(sh "$source_folder/tests/planted/build.sh" --build "$build" "$1" "$source_folder/tests/planted/$2.patch") || exit 1
+	export HEAPSTORM_RUNNER
+	rm -rf "$work/tree"
+	mkdir "$work/tree"
+	cp -R "$source_folder/alloc" "$work/tree/alloc"
+	patch -s -d "$work/tree" -p1 -F0 -f <"$source_folder/tests/planted/$2.patch" >/dev/null || exit 1
+	with="-I$work/tree/alloc $work/tree/alloc/os.c $work/tree/alloc/mem_alloc_2.0/*.c"
+}
+fixed="'-I$source_folder/alloc' '$source_folder/alloc/os.c' '$source_folder/alloc/mem_alloc_2.0'/*.c"
+
 finish() {
 	[ $failures -eq 0 ] || exit 1
 }

@@ -33,16 +33,6 @@ END
 cmp -s wanted "$work/out" || { diff wanted "$work/out"; failures=$((failures + 1)); }
 
 [ -f "$build/tests/planted/environment" ] || finish
-planted() { # PATCH: its runner, and its sources as words for the compiler
-	HEAPSTORM_RUNNER=$(sh "$source_folder/tests/planted/build.sh" --build "$build" --runner "$source_folder/tests/planted/$1.patch") || exit 1
-	export HEAPSTORM_RUNNER
-	rm -rf "$work/tree"
-	mkdir "$work/tree"
-	cp -R "$source_folder/alloc" "$work/tree/alloc"
-	patch -s -d "$work/tree" -p1 -F0 -f <"$source_folder/tests/planted/$1.patch" >/dev/null || exit 1
-	with="-I$work/tree/alloc $work/tree/alloc/os.c $work/tree/alloc/mem_alloc_2.0/*.c"
-}
-fixed="'-I$source_folder/alloc' '$source_folder/alloc/os.c' '$source_folder/alloc/mem_alloc_2.0'/*.c"
 
 # try VERDICT: program.heap, exported, fails so with the mistake and with two compilers, and ends well without it.
 try() {
@@ -62,19 +52,19 @@ try() {
 	done
 }
 
-planted calloc-tail-dirty
+planted --runner calloc-tail-dirty
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 15\n  free a\n  b = calloc 1 15\n' >program.heap
 try not-zeroed
 grep -q 'What should have happened' repro.c || failures=$((failures + 1))
 # Two threads, whose order is forced.
-planted remote-batch-cut
+planted --runner remote-batch-cut
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 0\n  b = malloc 0\n  spawn t1\nthread t1\n  free a\n  free b\n' >program.heap
 try lost-memory
 # White box, a fault, and what only AddressSanitizer sees.
-planted merge-left-misses-tiny
+planted --runner merge-left-misses-tiny
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 0\n  b = malloc 17\n' >program.heap
 try invariant
-planted failed-realloc-frees
+planted --runner failed-realloc-frees
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 9\n  a = realloc a 60127477767\n' >program.heap
 try realloc-lost
 finish

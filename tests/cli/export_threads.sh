@@ -2,18 +2,6 @@
 . "$(dirname "$0")/common.sh"
 build=$(dirname "$(dirname "$heapstorm")")
 [ -f "$build/tests/planted/environment" ] || exit 77
-planted() { # PATCH: its scheduled runner, and its sources as words for the compiler
-	patch=$source_folder/tests/planted/$1.patch
-	HEAPSTORM_RUNNER=$(sh "$source_folder/tests/planted/build.sh" --build "$build" --scheduled "$patch") || exit 1
-	export HEAPSTORM_RUNNER
-	rm -rf "$work/tree"
-	mkdir "$work/tree"
-	cp -R "$source_folder/alloc" "$work/tree/alloc"
-	patch -s -d "$work/tree" -p1 -F0 -f <"$patch" >/dev/null || exit 1
-	with="-I$work/tree/alloc $work/tree/alloc/os.c $work/tree/alloc/mem_alloc_2.0/*.c"
-}
-fixed="'-I$source_folder/alloc' '$source_folder/alloc/os.c' '$source_folder/alloc/mem_alloc_2.0'/*.c"
-
 
 # try VERDICT FORM: repro.c says so with the mistake, each time, and nothing without it.
 try() {
@@ -45,7 +33,7 @@ try() {
 }
 
 # A race, and a failure that no order of operations shows.
-planted threads/list-unlocked
+planted --scheduled threads/list-unlocked
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nexpect race\nthread main\n  spawn t1\n  a = malloc 524289\nthread t1\n  b = malloc 524289\n' >program.heap
 allowed=program.heap
 # What does not fail by itself is not written: here the mistake is not compiled in.
@@ -59,11 +47,11 @@ find() { # PROGRAM
 		"$source_folder/corpus/threads/$1.heap" >"$work/out" 2>&1
 	cp kept/*/program.heap . || { cat "$work/out"; failures=$((failures + 1)); }
 }
-planted threads/flag-cleared-after-drain
+planted --scheduled threads/flag-cleared-after-drain
 find hand-over
 try uncoalesced points
 # Where another order of memory is missing only ThreadSanitizer knows, and threads run freely: what does not show it in time is not written.
-planted threads/push-relaxed
+planted --scheduled threads/push-relaxed
 find hand-over
 rm -f repro.c
 if "$heapstorm" export program.heap --c --with "$with" >"$work/out" 2>"$work/err"; then
@@ -81,7 +69,7 @@ else
 fi
 
 # The order of operations is enough. Words for the compiler may have relative paths.
-planted remote-batch-cut
+planted --scheduled remote-batch-cut
 printf 'heapstorm 1\nallocator mem_alloc_2.0\nthread main\n  a = malloc 0\n  b = malloc 0\n  spawn t1\n  c = malloc 24\nthread t1\n  free a\n  free b\nschedule\n  main @1 -> t1\n' >program.heap
 cp -R "$work/tree/alloc" alloc
 with='-Ialloc alloc/os.c alloc/mem_alloc_2.0/*.c'
