@@ -7,7 +7,8 @@
 
 /*
  * Signals of the allocator become reports with a stack. Leaks are the business of the oracles: LeakSanitizer knows libc's malloc alone,
- * which is not under test here. `more`: options of this program, each with a colon before it.
+ * which is not under test here. Its malloc, one of those that are run, refuses a request that is too large with NULL, as C has it, in place of ending the
+ * program. `more`: options of this program, each with a colon before it.
  */
 #define SANITIZER_DEFAULT_OPTIONS(more)                                                                                \
 	const char *__asan_default_options(void);                                                                      \

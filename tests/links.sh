@@ -4,7 +4,7 @@ set -eu
 cd "$1"
 count=0 missing=0
 for document in *.md docs/*.md; do
-	# [text](target#part), one a line; targets with a scheme are elsewhere.
+	# [text](target#part), one a line; targets with a scheme are elsewhere. true: grep -v fails where a document has no other links.
 	for target in $(grep -o '](\([^) ]*\))' "$document" | sed 's/^](//; s/[#)].*$//' | grep -v '^[a-z]*:' || true); do
 		[ -n "$target" ] || continue
 		count=$((count + 1))
