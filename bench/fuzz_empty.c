@@ -5,7 +5,7 @@
 #include "mutator.h"
 
 /* As fuzz_sequence has them: both make the same programs. */
-const struct mutator_options mutator_options = {.ops_max = 200, .threads_max = 3, .faults = true};
+const struct mutator_options mutator_options = {MUTATOR_SEQUENCE};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -43,8 +43,7 @@
 #define FORK_MASK 63
 #define THREADS_MASK 7
 
-/* A cache that outlives its thread, a block freed by another: no second thread is too many. */
-const struct mutator_options mutator_options = {.ops_max = 200, .threads_max = 3, .faults = true};
+const struct mutator_options mutator_options = {MUTATOR_SEQUENCE};
 
 static struct program program;
 static struct run_record *record;

@@ -31,8 +31,7 @@
 
 #define TWICE_MASK 31 /* of the inputs, those that run twice */
 
-const struct mutator_options mutator_options = {
-	.ops_max = 48, .threads_max = 4, .faults = true, .preemptions = schedule_conflicts};
+const struct mutator_options mutator_options = {MUTATOR_THREADS, .preemptions = schedule_conflicts};
 
 __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t reads_from[SCHEDULE_FEEDBACK];
 

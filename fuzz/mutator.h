@@ -19,6 +19,13 @@ struct mutator_options {
 	size_t (*preemptions)(const struct preemption **list);
 };
 
+/*
+ * Bounds of the programs of fuzz_sequence and of fuzz_threads, for whatever makes the same ones. A cache that outlives its thread, a block freed by
+ * another: no second thread is too many.
+ */
+#define MUTATOR_SEQUENCE .ops_max = 200, .threads_max = 3, .faults = true
+#define MUTATOR_THREADS .ops_max = 48, .threads_max = 4, .faults = true
+
 /* Used by the libFuzzer entry points. Weak: a target that defines its own has that. */
 extern const struct mutator_options mutator_options;
 

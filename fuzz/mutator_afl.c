@@ -20,9 +20,9 @@ size_t afl_custom_fuzz(void *data, uint8_t *bytes, size_t size, uint8_t **out, u
 
 /* As the targets have them. */
 #ifdef MUTATE_THREADS
-const struct mutator_options mutator_options = {.ops_max = 48, .threads_max = 4, .faults = true};
+const struct mutator_options mutator_options = {MUTATOR_THREADS};
 #else
-const struct mutator_options mutator_options = {.ops_max = 200, .threads_max = 3, .faults = true};
+const struct mutator_options mutator_options = {MUTATOR_SEQUENCE};
 #endif
 
 #define INPUT_MAX 4096 /* what libFuzzer is told with -max_len */
