@@ -64,16 +64,9 @@ def expect_none(where):
     fail(f"{where}: processes stay behind: {names}")
 
 
-def planted(name):
-    done = subprocess.run(["sh", f"{SOURCE}/tests/planted/build.sh", "--build", BUILD, f"{SOURCE}/tests/planted/{name}.patch"],
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(done.stderr)
-    return done.stdout.strip()
-
-
-def runner(name):
-    done = subprocess.run(["sh", f"{SOURCE}/tests/planted/build.sh", "--build", BUILD, "--runner", f"{SOURCE}/tests/planted/{name}.patch"],
+def planted(name, *options):
+    """The fuzz target of a planted bug, or what else build.sh makes of it."""
+    done = subprocess.run(["sh", f"{SOURCE}/tests/planted/build.sh", "--build", BUILD, *options, f"{SOURCE}/tests/planted/{name}.patch"],
                           capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(done.stderr)
@@ -244,7 +237,7 @@ def two_at_once(work, target):
 
 
 def main():
-    target, planted_runner = planted("calloc-tail-dirty"), runner("dirty-in-granules")
+    target, planted_runner = planted("calloc-tail-dirty"), planted("dirty-in-granules", "--runner")
     work = tempfile.mkdtemp(prefix="heapstorm-robust-")
     try:
         two_at_once(work, target)
