@@ -1,6 +1,9 @@
 # The allocators on an OS with larger pages: run.sh HEAPSTORM SOURCE CC PAGES.so TEST_MEM_ALLOC LIBRARY...
 . "$2/tests/cli/common.sh"
-compiler=$3 pages=$4 unit_test=$5
+compiler=$3 unit_test=$5
+# LD_PRELOAD takes no name with a blank: what it gets lies where there is none.
+pages=$work/pages.so
+cp "$4" "$pages"
 shift 5
 for size in 4096 16384 65536; do
 	export HEAPSTORM_PAGE_SIZE=$size
@@ -9,7 +12,8 @@ for size in 4096 16384 65536; do
 	last_line 'verdict: clean'
 	[ $size = 4096 ] || expect 0 env LD_PRELOAD="$pages" "$unit_test"
 	for library; do
-		expect 0 env LD_PRELOAD="$pages:$library" python3 "$source_folder/tests/preload/work.py"
+		cp "$library" "$work/library.so"
+		expect 0 env LD_PRELOAD="$pages:$work/library.so" python3 "$source_folder/tests/preload/work.py"
 	done
 done
 
